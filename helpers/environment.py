@@ -1,0 +1,97 @@
+"""What this machine is and what is installed: for reports, and for whoever writes a bug report."""
+
+import os
+import platform
+import shutil
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import cpuinfo
+import huggingface_hub
+import psutil
+import torch
+
+from helpers.bundled import cache_folder
+
+PACKAGES = (
+    "embedding-models-course",
+    "torch",
+    "sentence-transformers",
+    "transformers",
+    "FlagEmbedding",
+    "onnxruntime",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "papermill",
+    "jupyterlab",
+)
+
+
+@cache
+def hardware() -> dict[str, Any]:
+    """The processor, its cores and threads in use, memory in GB, and the accelerator if there is one."""
+    cpu = cpuinfo.get_cpu_info()
+    wanted = {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16"}
+    found: dict[str, Any] = {
+        "cpu": cpu.get("brand_raw", platform.processor() or platform.machine()),
+        "cpu_features": sorted(wanted & set(cpu.get("flags", []))),
+        "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "accelerator": None,
+    }
+    if torch.cuda.is_available():
+        gpu = torch.cuda.get_device_properties(0)
+        found["accelerator"] = f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}"
+    elif torch.backends.mps.is_available():
+        found["accelerator"] = "Apple GPU (mps)"
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Python, the operating system, and the packages that decide what comes out."""
+    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def environment() -> dict[str, Any]:
+    """Hardware and versions together, ready for JSON."""
+    return {"hardware": hardware(), "versions": versions()}
+
+
+def problems() -> list[str]:
+    """What stands in the way of running the course here, each with its mend; empty if nothing does."""
+    found = []
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        found.append(
+            f"Python is {platform.python_version()}; the course is tested on 3.11 to 3.13: "
+            "make a new environment with one of them."
+        )
+    free = psutil.virtual_memory().available / 1e9
+    if free < 2:
+        found.append(f"Only {free:.1f} GB of memory are free, and lessons want 2: close other programs.")
+    folder = cache_folder()
+    while not folder.exists():
+        folder = folder.parent
+    disk = shutil.disk_usage(folder).free / 1e9
+    if disk < 1:
+        found.append(f"Only {disk:.1f} GB of disk are free for the model cache, and it wants 1: make room.")
+    if not os.access(folder, os.W_OK):
+        found.append("The model cache folder can't be written: set EMBEDDING_COURSE_CACHE to one that can.")
+    return found
+
+
+def hub_cache() -> list[str]:
+    """The hub models that lie in the local cache, by full id."""
+    try:
+        return sorted(repo.repo_id for repo in huggingface_hub.scan_cache_dir().repos if repo.repo_type == "model")
+    except huggingface_hub.errors.CacheNotFound:
+        return []

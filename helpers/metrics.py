@@ -1,0 +1,204 @@
+"""How good are the similarities? Each score comes with a bootstrap interval.
+
+For labelled pairs every score is a function of two samples, the similarities of the similar pairs
+and those of the dissimilar ones; for graded pairs of similarity and gold score; for retrieval of
+one value a query. All are vectorised over leading axes, so a thousand resamples are one call.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytrec_eval
+from numpy.typing import NDArray
+from scipy import stats
+
+from helpers.errors import CourseError
+
+Floats = NDArray[np.float64]
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score and the ends of its bootstrap interval (95% unless asked otherwise)."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def estimate(
+    statistic: Callable[..., Any],
+    *samples: Floats,
+    paired: bool = False,
+    seed: int = 0,
+    n_resamples: int = RESAMPLES,
+) -> Estimate:
+    """A statistic and its percentile bootstrap interval (Efron and Tibshirani 1993, chapter 13).
+
+    Args:
+        statistic: takes the samples and `axis`, reduces that axis.
+        samples: arrays of shape (n,); unpaired samples are resampled each on its own, so that the
+            share of similar pairs stays as it is.
+        paired: resample the same rows of every sample.
+        seed: of the resampling.
+        n_resamples: how many resamples.
+    """
+    value = float(statistic(*samples, axis=-1))
+    largest = max(len(sample) for sample in samples)
+    result = stats.bootstrap(
+        samples,
+        statistic,
+        paired=paired,
+        vectorized=True,
+        n_resamples=n_resamples,
+        batch=max(1, 4_000_000 // largest),
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    interval = result.confidence_interval
+    return Estimate(value, float(interval.low), float(interval.high))
+
+
+def separation(similar: Floats, dissimilar: Floats, axis: int = -1) -> Floats:
+    """mean(similar) - mean(dissimilar), in units of cosine.
+
+    Easy to read, but no fair comparison between models: one trained at a low temperature keeps all
+    its cosines close together and shows a small gap even when it ranks every pair rightly.
+    """
+    return np.asarray(similar.mean(axis=axis) - dissimilar.mean(axis=axis))
+
+
+def roc_auc(similar: Floats, dissimilar: Floats, axis: int = -1) -> Floats:
+    """The share of (similar, dissimilar) pairs of pairs in the right order; a tie counts a half.
+
+    It is the Mann-Whitney U statistic over n1 * n2 (Hanley and McNeil 1982), from 0 to 1.
+    """
+    n1, n2 = similar.shape[axis], dissimilar.shape[axis]
+    ranks = stats.rankdata(np.concatenate([similar, dissimilar], axis=axis), axis=axis)
+    of_similar = np.take(ranks, range(n1), axis=axis).sum(axis=axis)
+    return np.asarray((of_similar - n1 * (n1 + 1) / 2) / (n1 * n2))
+
+
+def average_precision(similar: Floats, dissimilar: Floats, axis: int = -1) -> Floats:
+    """The mean precision over the ranks of the similar pairs, from 0 to 1.
+
+    Tied similarities share one threshold, as in scikit-learn's `average_precision_score`.
+    """
+    scores = np.moveaxis(np.concatenate([similar, dissimilar], axis=axis), axis, -1)
+    n1, n = similar.shape[axis], scores.shape[-1]
+    order = np.argsort(-scores, axis=-1, kind="stable")
+    ordered = np.take_along_axis(scores, order, axis=-1)
+    hit = order < n1
+    precision = np.cumsum(hit, axis=-1) / np.arange(1, n + 1)
+    ends = np.concatenate([ordered[..., 1:] != ordered[..., :-1], np.ones_like(hit[..., :1])], axis=-1)
+    end_of_tie = np.where(ends, np.arange(n), n - 1)[..., ::-1]
+    end_of_tie = np.minimum.accumulate(end_of_tie, axis=-1)[..., ::-1]
+    shared = np.take_along_axis(precision, end_of_tie, axis=-1)
+    return np.asarray((shared * hit).sum(axis=-1) / n1)
+
+
+def spearman(similarity: Floats, gold: Floats, axis: int = -1) -> Floats:
+    """Spearman's rank correlation, ties at their mean rank, from -1 to 1; 0 where one side is constant."""
+    ranks = [stats.rankdata(side, axis=axis) for side in (similarity, gold)]
+    x, y = (rank - rank.mean(axis=axis, keepdims=True) for rank in ranks)
+    scale = np.sqrt((x**2).sum(axis=axis) * (y**2).sum(axis=axis))
+    return np.asarray((x * y).sum(axis=axis) / np.where(scale > 0, scale, np.inf))
+
+
+def mean(values: Floats, axis: int = -1) -> Floats:
+    """The mean over queries."""
+    return np.asarray(values.mean(axis=axis))
+
+
+def pair_scores(
+    similarity: Floats,
+    gold: Floats,
+    *,
+    graded: bool,
+    seed: int = 0,
+    n_resamples: int = RESAMPLES,
+) -> dict[str, Estimate]:
+    """Every score of one model on pairs, each with its interval.
+
+    Args:
+        similarity: (n,) cosine similarity of each pair.
+        gold: (n,) labels 0 and 1, or graded scores.
+        graded: which of the two.
+
+    Raises:
+        CourseError: a similarity isn't a finite number.
+    """
+    similarity = _finite(similarity)
+    if graded:
+        return {"spearman": estimate(spearman, similarity, gold, paired=True, seed=seed, n_resamples=n_resamples)}
+    samples = similarity[gold == 1], similarity[gold == 0]
+    return {
+        score.__name__: estimate(score, *samples, seed=seed, n_resamples=n_resamples)
+        for score in (separation, roc_auc, average_precision)
+    }
+
+
+def per_query(
+    run: Mapping[str, Mapping[str, float]], qrels: Mapping[str, Mapping[str, int]], k: int = 10
+) -> dict[str, Floats]:
+    """nDCG@k, recall@k and MRR@k of each query, by trec_eval (through pytrec_eval).
+
+    Documents with the same score are ordered by id, descending, which is trec_eval's rule. MRR@k is
+    the reciprocal rank of the first relevant document, 0 if that lies below rank k.
+
+    Args:
+        run: query id -> document id -> score, at least the k best documents of each query.
+        qrels: query id -> document id -> relevance.
+
+    Returns:
+        For each of `ndcg@k`, `recall@k`, `mrr@k` an array of shape (queries,), in the order of qrels.
+    """
+    measures = {f"ndcg_cut.{k}", f"recall.{k}", "recip_rank"}
+    evaluator = pytrec_eval.RelevanceEvaluator({q: dict(d) for q, d in qrels.items()}, measures)
+    result = evaluator.evaluate({q: {d: float(s) for d, s in run[q].items()} for q in qrels})
+
+    def values(measure: str) -> Floats:
+        return np.array([result[query][measure] for query in qrels])
+
+    reciprocal = values("recip_rank")
+    return {
+        f"ndcg@{k}": values(f"ndcg_cut_{k}"),
+        f"recall@{k}": values(f"recall_{k}"),
+        f"mrr@{k}": np.where(reciprocal * k >= 1 - 1e-6, reciprocal, 0.0),
+    }
+
+
+def retrieval_scores(
+    run: Mapping[str, Mapping[str, float]],
+    qrels: Mapping[str, Mapping[str, int]],
+    *,
+    k: int = 10,
+    seed: int = 0,
+    n_resamples: int = RESAMPLES,
+) -> dict[str, Estimate]:
+    """The mean of `per_query` over the queries, each with its interval (queries are resampled)."""
+    return {
+        name: estimate(mean, values, seed=seed, n_resamples=n_resamples)
+        if len(values) > 1
+        else Estimate(float(values[0]), 0.0, 1.0)
+        for name, values in per_query(run, qrels, k).items()
+    }
+
+
+def _finite(similarity: Floats) -> Floats:
+    similarity = np.asarray(similarity, dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(similarity))
+    if len(bad):
+        raise CourseError(
+            f"{len(bad)} of {len(similarity)} similarities aren't finite numbers (the first is pair "
+            f"{bad[0] + 1}); the model returned NaN or infinity."
+        )
+    return similarity

@@ -1,0 +1,143 @@
+"""Twins: a model's exact architecture with random weights, from the catalogue's numbers.
+
+A twin has the parameters, the memory and the speed of the model it copies, and none of its
+quality. Texts are cut up by MiniLM's tokenizer, so compare speeds by token, not by text. What
+transformers has no native class for (nomic v2's experts, adapters) has no twin.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+from transformers import PretrainedConfig
+
+from helpers.bundled import minilm_folder, quiet
+from helpers.catalog import Card, card
+from helpers.errors import CourseError
+
+POOLING = {"cls": "cls", "last_token": "lasttoken"}
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the catalogue names an architecture, and the configuration that transformers has for it."""
+
+    prefix: str
+    config: str
+    settings: Callable[[Card], dict[str, Any]] = lambda card: {}
+
+
+FAMILIES = (
+    Family("BERT", "BertConfig", lambda c: {"max_position_embeddings": 512}),
+    Family("MPNet", "MPNetConfig", lambda c: {"max_position_embeddings": 514}),
+    Family(
+        "XLM-RoBERTa",
+        "XLMRobertaConfig",
+        lambda c: {"max_position_embeddings": 8194 if c.max_tokens == 8192 else 514, "type_vocab_size": 1},
+    ),
+    Family("NomicBERT (RoPE", "NomicBertConfig"),
+    Family("ModernBERT", "ModernBertConfig", lambda c: {"max_position_embeddings": c.max_tokens}),
+    Family("EuroBERT", "EuroBertConfig"),
+    Family("GTE", "GteConfig"),
+    Family("Qwen2", "Qwen2Config"),
+    Family("Qwen3 decoder", "Qwen3Config", lambda c: {"head_dim": 128}),
+    Family("Mistral", "MistralConfig"),
+    Family(
+        "Gemma3 text",
+        "Gemma3TextConfig",
+        lambda c: {"head_dim": 256, "sliding_window": 512, "use_bidirectional_attention": True},
+    ),
+    Family("EmbeddingGemma2", "EmbeddingGemma2TextConfig"),
+)
+ADAPTERS = "task LoRA"
+
+
+def config(name: str) -> PretrainedConfig:
+    """The transformers configuration of a model, from its catalogue row.
+
+    Attention heads, where the catalogue doesn't know them, are the family's usual ones (64 wide,
+    32 wide in MiniLM-sized BERTs); they change no parameter count.
+
+    Raises:
+        CourseError: the catalogue has no numbers for it, or transformers no class.
+    """
+    facts = card(name)
+    family = next((f for f in FAMILIES if (facts.arch_family or "").startswith(f.prefix)), None)
+    if not family or not facts.layers or not facts.hidden or ADAPTERS in (facts.arch_family or ""):
+        raise CourseError(
+            f"{facts.hub_id} has no twin: the catalogue has no full architecture for it, or transformers "
+            f"no class ({facts.arch_family or 'architecture unknown'})."
+        )
+    numbers = {
+        "num_hidden_layers": facts.layers,
+        "hidden_size": facts.hidden,
+        "num_attention_heads": facts.heads or facts.hidden // (32 if facts.hidden == 384 else 64),
+        "num_key_value_heads": facts.kv_heads,
+        "intermediate_size": facts.intermediate,
+        "vocab_size": facts.vocab,
+        "pad_token_id": 0,
+    } | family.settings(facts)
+    known = {key: value for key, value in numbers.items() if value is not None}
+    made: PretrainedConfig = getattr(transformers, family.config)(**known)
+    return made
+
+
+def twin(name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float32, seed: int = 0) -> SentenceTransformer:
+    """The architecture of a catalogue model with random weights, ready to encode.
+
+    Args:
+        name: a catalogue name.
+        device: "cpu", "cuda", "mps", or "meta": shapes without memory, for counting.
+        dtype: of the weights.
+        seed: of the weights.
+
+    Raises:
+        CourseError: there is no twin for this model.
+    """
+    facts, shape = card(name), config(name)
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(), quiet(), torch.device(device):
+        torch.manual_seed(seed)
+        shape.save_pretrained(folder)
+        encoder = RandomTransformer(
+            folder,
+            tokenizer_name_or_path=str(minilm_folder()),
+            model_kwargs={"dtype": dtype},
+            max_seq_length=facts.max_tokens,
+        )
+        hidden = facts.hidden or 0
+        modules: list[torch.nn.Module] = [
+            encoder,
+            Pooling(hidden, pooling_mode=POOLING.get(facts.pooling or "", "mean")),
+        ]
+        if (facts.arch_family or "").endswith("2 dense layers"):
+            for inside, outside in ((hidden, 4 * hidden), (4 * hidden, hidden)):
+                modules.append(Dense(inside, outside, bias=False, activation_function=torch.nn.Identity()))
+        if facts.outputs_normalized is not False:
+            modules.append(Normalize())
+        return SentenceTransformer(modules=modules, device=device, prompts=facts.prompts).to(dtype)
+
+
+def parameter_count(name: str) -> int:
+    """How many parameters a model has, counted on its twin without allocating any."""
+    return sum(parameter.numel() for parameter in twin(name, device="meta").parameters())
+
+
+class RandomTransformer(Transformer):
+    """Sentence Transformers' own encoder module, its weights drawn instead of read."""
+
+    def _load_model(
+        self,
+        model_name_or_path: str | Path,
+        transformer_task: str,
+        config: PretrainedConfig,
+        *args: Any,
+        dtype: torch.dtype = torch.float32,
+        **kwargs: Any,
+    ) -> Any:
+        return transformers.AutoModel.from_config(config, dtype=dtype)
