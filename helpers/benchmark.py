@@ -21,11 +21,12 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import torch
+from IPython import get_ipython
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import semantic_search
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from helpers import bundled, data, metrics, models, speed
 from helpers.catalog import nearest
@@ -80,11 +81,17 @@ class Settings(BaseModel):
         return None if value in ("", "auto") else value
 
 
+def notebook_variables() -> dict[str, Any]:
+    """The variables that the cells of this notebook have set so far."""
+    shell: Any = get_ipython()
+    return {name: value for name, value in shell.user_ns.items() if name not in shell.user_ns_hidden}
+
+
 def settings(namespace: Mapping[str, Any]) -> Settings:
-    """Settings from a notebook's variables; what isn't a setting is an error, not a silent no-op.
+    """Settings from variables; what isn't a setting is an error, not a silent no-op.
 
     Args:
-        namespace: the notebook's own variables: IPython's `user_ns` without `user_ns_hidden`.
+        namespace: name -> value; modules, functions and private names are passed over.
 
     Raises:
         CourseError: an unknown parameter, or a value of the wrong kind; names it and the mend.

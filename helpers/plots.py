@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -19,8 +20,8 @@ def pareto(report: Report) -> tuple[Figure, pd.DataFrame]:
     """
     by, title = report.quality, MEASURES[report.quality]
     shown = ranking(report).sort_values("texts_per_s", ascending=False, ignore_index=True)
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    plt.close(figure)
     front = shown[shown["pareto"]]
     axes.step(front["texts_per_s"], front[by], where="pre", color=FRONT, alpha=0.5, zorder=1, label="Pareto front")
     for _, row in shown.iterrows():
@@ -82,8 +83,11 @@ def similarities(report: Report) -> tuple[Figure, pd.DataFrame]:
             f"'{report.dataset}' has no pairs with labels 0 and 1, so there are no two groups to compare."
         )
     label = np.array(report.gold)
-    figure = Figure(figsize=(8, 1 + 1.3 * len(report.results)), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(len(report.results), 1, sharex=True))
+    figure, drawn = plt.subplots(
+        len(report.results), 1, figsize=(8, 1 + 1.3 * len(report.results)), sharex=True, layout="constrained"
+    )
+    plt.close(figure)
+    panels = np.atleast_1d(drawn)
     lowest = min(min(r.similarities or (0.0,)) for r in report.results)
     bins = np.linspace(min(lowest, 0.0), 1.0, 41)
     rows = []

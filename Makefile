@@ -1,0 +1,40 @@
+# Each target is a line of a public tool; README.md has the same steps as plain commands.
+PYTHON ?= python3
+BIN := .venv/bin
+DATASET ?= course
+MODELS ?= bundled
+
+.PHONY: run test lab build
+
+run: .venv/run.stamp
+	@mkdir -p results
+	$(BIN)/papermill notebooks/14_benchmark.ipynb results/benchmark.ipynb -p models "$(MODELS)" -p dataset "$(DATASET)" -p output_dir results --progress-bar
+	@$(BIN)/jupyter nbconvert --log-level WARN --to html --output-dir results results/benchmark.ipynb
+	@$(BIN)/python -c "from helpers import benchmark as b; print(b.summary(b.read('results')))"
+	@echo "\nWritten: results/benchmark.csv, results/benchmark.json, results/benchmark.png, results/benchmark.html"
+
+test: .venv/test.stamp
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --nbval-lax notebooks solutions
+
+lab: .venv/run.stamp
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+build: .venv/test.stamp
+	$(BIN)/python -m tools.build
+
+.venv/torch.stamp: requirements.lock
+	@$(PYTHON) -c "import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else 'Python 3.11 to 3.13 is needed, this is %d.%d: make PYTHON=python3.12' % sys.version_info[:2])"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c requirements.lock torch==2.13.0
+	@touch $@
+
+.venv/run.stamp: .venv/torch.stamp pyproject.toml
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e .
+	@touch $@
+
+.venv/test.stamp: .venv/run.stamp
+	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[dev]"
+	@touch $@
