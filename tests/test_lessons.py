@@ -1,0 +1,117 @@
+"""The course's own rules, held against what is committed: built files, cells, prose, the manifest."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from helpers import checks
+from tools.build import ROOT, STUB, manifest, outputs, source_of
+
+LESSONS = manifest()
+SOURCES = sorted((ROOT / "lessons").rglob("*.py"))
+BUILT = [(path, notebook) for lesson in LESSONS for path, notebook in outputs(lesson)]
+IDS = [str(path.relative_to(ROOT)) for path, _ in BUILT]
+EXERCISES = [lesson for lesson in LESSONS if "exercise" in lesson]
+
+# A number that looks measured: a decimal, a share, or a count with a unit.
+MEASURED = re.compile(r"\d+\.\d+|\d+(?:,\d{3})+|\d\s?(?:%|×|x\b|ms\b|s\b|texts/s|MB\b|GB\b|GFLOP)|\d+ times\b")
+# What may hold such a number in prose: code, links, the line of budgets, and the combined score's formula.
+ALLOWED = re.compile(
+    r"`[^`]*`|\]\([^)]*\)|^\d+ minutes ·.*$|^Difficulty .*$|quality × \(0\.7 \+ 0\.3 ×[^)]*\)", re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("path", "expected"), BUILT, ids=IDS)
+def test_a_built_file_is_what_its_source_gives(path: Path, expected: Any) -> None:
+    committed = nbformat.read(path, as_version=4)
+    assert source_of(committed) == source_of(expected), f"{path.name} is out of date: run make build"
+
+
+@pytest.mark.parametrize(("path", "expected"), BUILT, ids=IDS)
+def test_notebooks_and_solutions_are_executed_and_exercises_are_not(path: Path, expected: Any) -> None:
+    code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    counts = [cell.execution_count for cell in code]
+    if path.is_relative_to(ROOT / "exercises"):
+        assert set(counts) == {None} and not any(cell.outputs for cell in code)
+    else:
+        assert counts == list(range(1, len(code) + 1))
+        assert not [o for cell in code for o in cell.outputs if o.output_type == "error"]
+
+
+def test_nothing_lies_in_the_built_folders_that_no_lesson_gives() -> None:
+    found = {p for folder in ("notebooks", "solutions", "exercises") for p in (ROOT / folder).rglob("*.ipynb")}
+    assert {p for p in found if ".ipynb_checkpoints" not in p.parts} == {path for path, _ in BUILT}
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
+def test_prose_holds_no_measured_number(source: Path) -> None:
+    lines = source.read_text(encoding="utf-8").split("\n")
+    prose = "\n".join(line[2:] for line in lines if line.startswith("# ") and not line.startswith("# %%"))
+    assert not MEASURED.findall(ALLOWED.sub("", prose))
+
+
+def test_the_rule_on_prose_finds_what_it_looks_for() -> None:
+    for sentence in ("it is 3.5 better", "about 40 % of them", "in 12 ms", "20 times as fast", "1,200 texts", "5 GB"):
+        assert MEASURED.search(sentence), sentence
+    assert not MEASURED.search(ALLOWED.sub("", "`batch_size=0.5` of 5"))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
+def test_cells_install_nothing_and_change_no_folder_or_path(source: Path) -> None:
+    code = "\n".join(line for line in source.read_text(encoding="utf-8").split("\n") if not line.startswith("#"))
+    for forbidden in ("pip install", "%pip", "chdir", "%cd", "sys.path", ".cuda()", "!"):
+        assert forbidden not in code.replace("!=", "").replace('"[.!?]', ""), forbidden
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda entry: entry["name"])
+def test_a_lesson_goes_from_objectives_to_recap(lesson: dict[str, Any]) -> None:
+    text = (ROOT / "lessons" / f"{lesson['name']}.py").read_text(encoding="utf-8")
+    head = text.split("# %%")[1]
+    assert len(re.findall(r"^# - \*\*\w", head, re.MULTILINE)) == 3
+    assert "{{minutes}}" in head and "{{memory_mb}}" in head and "{{download_mb}}" in head
+    for part in ("## Recap", "Test yourself:", "Before you" if "Before you" in text else "Decide, then run"):
+        assert part in text
+
+
+def test_outputs_name_no_path_of_the_machine_that_built_them() -> None:
+    for path, _ in BUILT:
+        text = path.read_text(encoding="utf-8")
+        for trace in (str(ROOT), str(Path.home()), "/tmp/", "site-packages"):
+            assert trace not in text, f"{path.name}: {trace}"
+
+
+@pytest.mark.parametrize("lesson", EXERCISES, ids=lambda entry: entry["name"])
+def test_an_exercise_has_a_stub_a_check_and_hints_for_each_task(lesson: dict[str, Any]) -> None:
+    name = lesson["name"]
+    exercise = (ROOT / "exercises" / name / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert "BEGIN SOLUTION" not in exercise
+    assert exercise.count(STUB) >= len(lesson["exercise"]["tasks"])
+    for task_id in lesson["exercise"]["tasks"]:
+        task = checks.task(task_id)
+        assert f'check(\\"{task_id}\\"' in exercise and f"({task.points} points)" in exercise
+        assert len(task.hints) >= 2
+
+
+@pytest.mark.parametrize("folder", ["exercises", "solutions"])
+@pytest.mark.parametrize("lesson", EXERCISES, ids=lambda entry: entry["name"])
+def test_every_stub_is_not_attempted_and_every_solution_right(lesson: dict[str, Any], folder: str) -> None:
+    name = lesson["name"]
+    notebook = nbformat.read(ROOT / folder / name / f"{name}.ipynb", as_version=4)
+    expected = "right" if folder == "solutions" else "not attempted"
+    namespace: dict[str, Any] = {}
+    outcomes = []
+    for cell in notebook.cells:
+        if cell.cell_type != "code" or cell.source.startswith(("hint(", "try:", "def run_benchmark")):
+            continue
+        if cell.source.startswith("check("):
+            outcomes.append(eval(cell.source, namespace))
+        else:
+            exec(cell.source, namespace)
+    assert [o.task for o in outcomes] == lesson["exercise"]["tasks"]
+    assert {o.status for o in outcomes} == {expected}
+    assert sum(o.points for o in outcomes) == (
+        sum(checks.task(t).points for t in lesson["exercise"]["tasks"]) if folder == "solutions" else 0
+    )
