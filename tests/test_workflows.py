@@ -1,0 +1,55 @@
+"""The workflows are valid, and run what the README offers."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def test_workflows_follow_the_schema() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    done = subprocess.run([*command, *map(str, WORKFLOWS)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [path.stem for path in WORKFLOWS] == ["ci", "gpu", "nightly"]
+
+
+def test_ci_covers_three_systems_and_three_pythons() -> None:
+    job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]["test"]
+    assert job["strategy"]["matrix"]["os"] == ["ubuntu-latest", "macos-latest", "windows-latest"]
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+
+
+def test_the_plain_commands_of_the_readme_are_those_of_make_and_ci() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    windows = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    for command in (
+        "-m pip install -c requirements.lock torch==2.13.0",
+        '-m pip install -c requirements.lock -e ".[dev]"',
+        "-m pytest --nbval-lax notebooks solutions",
+    ):
+        assert command in readme and command in windows
+        assert command in makefile.replace("--quiet ", "")
+
+
+def test_every_dependency_is_pinned_in_the_lock() -> None:
+    import tomllib
+
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    locked: dict[str, list[str]] = {}
+    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").split("\n"):
+        if line and not line.startswith("#"):
+            pin = Requirement(line)
+            locked.setdefault(canonicalize_name(pin.name), []).append(str(pin.specifier).removeprefix("=="))
+    for text in wanted:
+        requirement = Requirement(text)
+        versions = locked.get(canonicalize_name(requirement.name), [])
+        assert versions and all(requirement.specifier.contains(v) for v in versions), text
