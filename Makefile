@@ -28,13 +28,13 @@ build: .venv/test.stamp
 .venv/torch.stamp: requirements.lock
 	@$(PYTHON) -c "import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else 'Python 3.11 to 3.13 is needed, this is %d.%d: make PYTHON=python3.12' % sys.version_info[:2])"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c requirements.lock torch==2.13.0
+	$(BIN)/python -m pip install --quiet --no-compile -c requirements.lock torch==2.13.0
 	@touch $@
 
 .venv/run.stamp: .venv/torch.stamp pyproject.toml
-	$(BIN)/python -m pip install --quiet -c requirements.lock -e .
+	$(BIN)/python -m pip install --quiet --no-compile -c requirements.lock -e .
 	@touch $@
 
 .venv/test.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install --quiet -c requirements.lock -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-compile -c requirements.lock -e ".[dev]"
 	@touch $@

@@ -35,7 +35,7 @@ from helpers.errors import CourseError
 from helpers.metrics import Estimate
 from helpers.models import Source
 
-SPEED_TEXTS = 128
+SPEED_TEXTS = 64
 TOP_K = 100
 MEASURES = {
     "ndcg@10": "nDCG@10",
@@ -310,7 +310,7 @@ def retrieve(
 
 
 def speed_sample(dataset: data.Dataset, seed: int = 0) -> list[str]:
-    """Up to 128 texts to time on: the course's mixture of lengths, or a draw from the reader's own texts."""
+    """Up to 64 texts to time on: the course's mixture of lengths, or a draw from the reader's own texts."""
     texts = data.texts() if dataset.name == "course" else dataset.texts
     draw = np.random.default_rng(seed).permutation(len(texts))[:SPEED_TEXTS]
     return [texts[i] for i in draw]

@@ -1,0 +1,1 @@
+"""What needs real weights from the hub."""

@@ -1,0 +1,395 @@
+"""The course's data is what its lessons say, and a mistake in the reader's own is named with its mend."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from helpers import data
+from helpers.errors import CourseError
+
+HARD = {"same_words", "negation", "swapped_roles", "numbers_changed"}
+Write = Callable[..., Path]
+
+
+def words(text: str) -> list[str]:
+    return "".join(c if c.isalnum() else " " for c in text.lower()).split()
+
+
+def runs_of_words(text: str, n: int = 8) -> set[tuple[str, ...]]:
+    found = words(text)
+    return {tuple(found[i : i + n]) for i in range(len(found) - n + 1)}
+
+
+def repeated(texts: tuple[str, ...]) -> list[str]:
+    return [text for text, times in Counter(" ".join(words(t)) for t in texts).items() if times > 1]
+
+
+# The course's pairs
+
+
+def test_the_course_has_at_least_240_pairs_in_six_domains() -> None:
+    rows = [row for _, row in data._csv_rows(data.DATASETS / "pairs.csv", tab=False)]
+    assert len(data.pairs()) == len(rows) >= 240
+    domains = Counter(row["domain"] for row in rows)
+    assert len(domains) == 6
+    assert min(domains.values()) >= 30
+
+
+def test_each_domain_has_similar_and_dissimilar_pairs() -> None:
+    rows = [row for _, row in data._csv_rows(data.DATASETS / "pairs.csv", tab=False)]
+    assert len({(row["domain"], row["label"]) for row in rows}) == 12
+
+
+def test_the_labels_are_balanced() -> None:
+    assert 0.4 <= data.pairs().gold.mean() <= 0.6
+
+
+def test_a_third_of_the_dissimilar_pairs_are_hard() -> None:
+    pairs = data.pairs()
+    assert pairs.kind is not None
+    dissimilar = [kind for kind, gold in zip(pairs.kind, pairs.gold, strict=True) if gold == 0]
+    assert sum(kind in HARD for kind in dissimilar) >= len(dissimilar) / 3
+    assert set(dissimilar) >= HARD
+
+
+def test_similar_pairs_are_never_of_a_hard_kind() -> None:
+    pairs = data.pairs()
+    assert pairs.kind is not None
+    assert not {kind for kind, gold in zip(pairs.kind, pairs.gold, strict=True) if gold == 1} & HARD
+
+
+def overlap(first: str, second: str) -> float:
+    one, two = set(words(first)), set(words(second))
+    return len(one & two) / len(one | two)
+
+
+def test_hard_pairs_share_more_words_than_similar_ones() -> None:
+    pairs = data.pairs()
+    assert pairs.kind is not None
+    shared = [overlap(*both) for both in zip(pairs.sentence1, pairs.sentence2, strict=True)]
+    hard = [share for share, kind in zip(shared, pairs.kind, strict=True) if kind in HARD]
+    similar = [share for share, gold in zip(shared, pairs.gold, strict=True) if gold == 1]
+    assert np.mean(hard) > np.mean(similar)
+
+
+def test_no_sentence_of_the_course_s_pairs_occurs_twice() -> None:
+    pairs = data.pairs()
+    assert repeated((*pairs.sentence1, *pairs.sentence2)) == []
+
+
+# The course's retrieval set
+
+
+def test_the_course_has_at_least_200_passages_and_80_queries() -> None:
+    search = data.retrieval()
+    assert len(search.corpus) >= 200
+    assert len(search.queries) >= 80
+
+
+def test_no_passage_and_no_query_occurs_twice() -> None:
+    search = data.retrieval()
+    assert repeated((*search.corpus.values(), *search.queries.values())) == []
+
+
+def test_every_query_has_a_relevant_passage_in_the_corpus() -> None:
+    search = data.retrieval()
+    assert search.qrels.keys() == search.queries.keys()
+    for judged in search.qrels.values():
+        assert judged.keys() <= search.corpus.keys()
+        assert max(judged.values()) > 0
+
+
+# The course's unlabelled texts
+
+
+def test_no_unlabelled_text_occurs_twice() -> None:
+    assert repeated(data.texts()) == []
+
+
+@pytest.mark.parametrize("other", ["pairs", "retrieval"])
+def test_unlabelled_texts_share_no_text_and_no_eight_words_in_a_row_with(other: str) -> None:
+    labelled = data.Dataset("", **{other: getattr(data, other)()}).texts
+    assert not {" ".join(words(t)) for t in data.texts()} & {" ".join(words(t)) for t in labelled}
+    mine = set(chain.from_iterable(map(runs_of_words, data.texts())))
+    theirs = set(chain.from_iterable(map(runs_of_words, labelled)))
+    assert mine
+    assert not mine & theirs
+
+
+def test_unlabelled_texts_are_from_5_to_over_200_tokens_long(minilm: SentenceTransformer) -> None:
+    lengths = [len(ids) for ids in minilm.tokenizer(list(data.texts()), verbose=False)["input_ids"]]
+    assert 5 <= min(lengths) <= 10
+    assert max(lengths) > 200
+    assert sum(length > 100 for length in lengths) >= 10
+
+
+# Datasets
+
+
+def test_a_dataset_s_texts_are_distinct_and_in_order_of_appearance() -> None:
+    pairs = data.Pairs(("b", "a"), ("a", "c"), np.array([0.0, 1.0]), graded=False)
+    search = data.Retrieval({"d": "c", "e": "f"}, {"q": "g"}, {"q": {"d": 1}})
+    assert data.Dataset("x", pairs, search).texts == ("b", "a", "c", "g", "f")
+
+
+def test_a_fingerprint_changes_with_a_label_a_text_and_a_judgement() -> None:
+    def fingerprint(label: float = 1, text: str = "a", relevance: int = 1) -> str:
+        pairs = data.Pairs((text, "b"), ("c", "d"), np.array([0, label]), graded=True)
+        return data.Dataset("x", pairs, data.Retrieval({"d": "e"}, {"q": "f"}, {"q": {"d": relevance}})).sha256
+
+    assert fingerprint() == fingerprint()
+    assert len({fingerprint(), fingerprint(label=2), fingerprint(text="z"), fingerprint(relevance=2)}) == 4
+
+
+def test_the_word_course_reads_pairs_and_retrieval() -> None:
+    dataset = data.read("course")
+    assert (dataset.name, dataset.pairs is None, dataset.retrieval is None) == ("course", False, False)
+
+
+# Reading the reader's own pairs
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a file below the test's folder."""
+
+    def put(name: str, *lines: str, encoding: str = "utf-8") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes("\n".join(lines).encode(encoding))
+        return path
+
+    return put
+
+
+CSV = ("sentence1,sentence2,label", '"one, two",three,1', "four,five,0")
+READ = (("one, two", "four"), ("three", "five"))
+
+
+def test_csv_follows_the_usual_quoting(write: Write) -> None:
+    dataset = data.read(write("mine.csv", *CSV))
+    assert dataset.name == "mine"
+    assert dataset.pairs is not None
+    assert (dataset.pairs.sentence1, dataset.pairs.sentence2) == READ
+    assert dataset.pairs.gold.tolist() == [1, 0]
+    assert not dataset.pairs.graded
+
+
+def test_a_csv_cell_may_hold_a_line_break_and_a_doubled_quotation_mark(write: Write) -> None:
+    pairs = data.read_pairs(write("mine.csv", CSV[0], '"a\nb","say ""hi""",1', "c,d,0"))
+    assert (pairs.sentence1[0], pairs.sentence2[0]) == ("a\nb", 'say "hi"')
+
+
+def test_in_tsv_a_quotation_mark_is_text(write: Write) -> None:
+    pairs = data.read_pairs(write("mine.tsv", "sentence1\tsentence2\tscore", '"Yes\tno"\t2.5', 'a, "b"\tc\t0'))
+    assert pairs.sentence1 == ('"Yes', 'a, "b"')
+    assert pairs.sentence2 == ('no"', "c")
+    assert pairs.gold.tolist() == [2.5, 0]
+    assert pairs.graded
+
+
+def test_jsonl_takes_numbers_and_numbers_as_text(write: Write) -> None:
+    pairs = data.read_pairs(
+        write(
+            "mine.jsonl",
+            '{"sentence1": "a", "sentence2": "b", "label": 1}',
+            "",
+            '{"sentence1": "c", "sentence2": "d", "label": "0", "other": [1]}',
+        )
+    )
+    assert pairs.gold.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_byte_order_mark_windows_line_ends_and_blank_lines_change_nothing(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes(ending.join(["", *CSV, "", ""]).encode("utf-8-sig"))
+    pairs = data.read_pairs(path)
+    assert (pairs.sentence1, pairs.sentence2) == READ
+
+
+def test_kind_is_kept_and_other_columns_are_ignored(write: Write) -> None:
+    pairs = data.read_pairs(write("m.csv", "kind,label,sentence2,sentence1,x", "hard,1,b,a,9", ",0,d,c,9"))
+    assert pairs.kind == ("hard", "")
+    assert pairs.sentence1 == ("a", "c")
+
+
+def test_without_a_kind_column_there_are_no_kinds(write: Write) -> None:
+    assert data.read_pairs(write("m.csv", *CSV)).kind is None
+
+
+HEAD = "sentence1,sentence2,label"
+LONG_ENOUGH = '{"sentence1": "a", "sentence2": "b", "label": 1}'
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "sentence"),
+    [
+        ("m.csv", ["sentence1,sentence_two,label", "a,b,1"], r"line 1: no column 'sentence2' .*rename.*sentence_two"),
+        ("m.csv", ["x,y,label", "a,b,1"], r"line 1: no column 'sentence1' among x, y, label; rename or add"),
+        ("m.csv", ["sentence1,sentence2", "a,b"], r"line 1: no column 'label' .*'score' .*rename or add one"),
+        ("m.csv", [HEAD + ",score", "a,b,1,2"], r"line 1: has both label and score; keep the one"),
+        ("m.csv", [HEAD, "a,b,1", "c,d,2"], r"line 3: label is '2'; it must be 0 or 1 .*'score'"),
+        ("m.csv", [HEAD, "a,b,1", "c,d,yes"], r"line 3: label is 'yes'; it must be 0 or 1"),
+        ("m.csv", [HEAD, "a,b,1", "c,d,"], r"line 3: label is ''; it must be 0 or 1"),
+        ("m.csv", [HEAD, "a,b,nan", "c,d,0"], r"line 2: label is 'nan'; it must be 0 or 1"),
+        ("m.csv", ["sentence1,sentence2,score", "a,b,1.5", "c,d,NaN"], r"line 3: score is 'NaN'; it must be a finite"),
+        ("m.csv", ["sentence1,sentence2,score", "a,b,inf", "c,d,1"], r"line 2: score is 'inf'; it must be a finite"),
+        ("m.csv", [HEAD, "a,b,1", "c,d,1"], r": every label is 1; .*both 0 and 1"),
+        ("m.csv", ["sentence1,sentence2,score", "a,b,3", "c,d,3"], r": every score is 3; .*differ"),
+        ("m.csv", [HEAD], r" has no rows; it needs at least two pairs"),
+        ("m.csv", ["id," + HEAD, "7,a,b,1", "7,c,d,0"], r"line 3: id '7' was used in line 2; give each pair its own"),
+        ("m.csv", [HEAD, "a,b,1", " ,d,0"], r"line 3: sentence1 is empty.*fill it or drop the line"),
+        ("m.csv", [HEAD, "a,,1", "c,d,0"], r"line 2: sentence2 is empty.*fill it or drop the line"),
+        ("m.csv", [HEAD, "a,b,c,1"], r"line 2: 4 columns where the header has 3; quote a text that holds a comma"),
+        ("m.csv", [HEAD, "a,1"], r"line 2: 2 columns where the header has 3"),
+        ("m.csv", [HEAD, "a,b,1", 'c,"d,0'], r"line 3: .*check the quotation marks"),
+        ("m.tsv", ["sentence1\tsentence2\tlabel", "a b\t1"], r"line 2: 2 columns where .* 3; a tab may be missing"),
+        ("m.jsonl", [LONG_ENOUGH, "", "{oops}"], r"line 3: not JSON \(.*\); one object a line"),
+        ("m.jsonl", [LONG_ENOUGH, "[1]"], r"line 2: not a JSON object; one object a line"),
+        ("m.jsonl", [LONG_ENOUGH, '{"sentence1": "a", "label": 0}'], r"line 2: sentence2 is empty or no text"),
+        ("m.jsonl", [LONG_ENOUGH, LONG_ENOUGH.replace('"b"', "3")], r"line 2: sentence2 is empty or no text"),
+        ("m.jsonl", [LONG_ENOUGH, LONG_ENOUGH.replace("1}", "null}")], r"line 2: label is None; it must be 0 or 1"),
+        ("m.jsonl", [LONG_ENOUGH, LONG_ENOUGH.replace("1}", "NaN}")], r"line 2: label is nan; it must be 0 or 1"),
+    ],
+)
+def test_a_mistake_in_pairs_is_named_with_file_line_and_mend(
+    write: Write, name: str, lines: list[str], sentence: str
+) -> None:
+    path = write(name, *lines)
+    with pytest.raises(CourseError, match=sentence) as raised:
+        data.read(path)
+    assert str(raised.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.tsv", "m.jsonl", "folder", "m"])
+def test_a_missing_file_is_named_with_its_mend(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CourseError, match=rf"{name} doesn't exist; check the path .*'course'"):
+        data.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.tsv", "m.jsonl"])
+def test_an_empty_file_is_named_with_its_mend(write: Write, name: str) -> None:
+    with pytest.raises(CourseError, match=rf"{name} is empty; fill it or name another"):
+        data.read(write(name))
+
+
+def test_a_file_of_another_kind_is_refused(write: Write) -> None:
+    with pytest.raises(CourseError, match=r"m\.xlsx: pairs are read from \.csv, \.tsv or \.jsonl"):
+        data.read(write("m.xlsx", *CSV))
+
+
+def test_another_encoding_is_named_with_line_and_byte(write: Write) -> None:
+    with pytest.raises(CourseError, match=r"m\.csv, line 3: byte 0xe9 isn't UTF-8; save the file as UTF-8"):
+        data.read(write("m.csv", HEAD, "a,b,1", "café,d,0", encoding="latin-1"))
+
+
+def test_a_line_is_counted_as_an_editor_counts_it_after_a_line_break_in_a_cell(write: Write) -> None:
+    with pytest.raises(CourseError, match=r"m\.csv, line 4: label is 'x'"):
+        data.read(write("m.csv", HEAD, '"a\nb",c,1', "d,e,x"))
+
+
+# Reading the reader's own retrieval set
+
+CORPUS = ('{"_id": "d1", "title": "T", "text": "one"}', '{"_id": "d2", "text": "two"}')
+QUERIES = ('{"_id": "q1", "text": "first"}', '{"_id": "q2", "text": "second"}', '{"_id": "q3", "text": "no judgement"}')
+QRELS = ("query-id\tcorpus-id\tscore", "q1\td1\t2", "q2\td2\t1", "q2\td1\t0")
+
+
+@pytest.fixture
+def beir(write: Write, tmp_path: Path) -> Callable[..., Path]:
+    """A small BEIR folder, with one of its files replaced."""
+
+    def make(qrels_name: str = "qrels.tsv", **replaced: tuple[str, ...]) -> Path:
+        write("set/corpus.jsonl", *replaced.get("corpus", CORPUS))
+        write("set/queries.jsonl", *replaced.get("queries", QUERIES))
+        write(f"set/{qrels_name}", *replaced.get("qrels", QRELS))
+        return tmp_path / "set"
+
+    return make
+
+
+@pytest.mark.parametrize("place", ["qrels.tsv", "qrels/test.tsv"])
+def test_a_beir_folder_is_read_with_its_judgements_in_either_place(beir: Callable[..., Path], place: str) -> None:
+    dataset = data.read(beir(place))
+    assert dataset.name == "set"
+    assert dataset.retrieval == data.Retrieval(
+        corpus={"d1": "T one", "d2": "two"},
+        queries={"q1": "first", "q2": "second"},
+        qrels={"q1": {"d1": 2}, "q2": {"d2": 1, "d1": 0}},
+    )
+
+
+def test_a_query_with_no_relevant_document_is_left_out(beir: Callable[..., Path]) -> None:
+    search = data.read_beir(beir(qrels=("query-id\tcorpus-id\tscore", "q1\td1\t1", "q2\td2\t0")))
+    assert list(search.queries) == list(search.qrels) == ["q1"]
+
+
+def test_an_id_that_is_a_number_matches_its_text(beir: Callable[..., Path]) -> None:
+    folder = beir(corpus=('{"_id": 5, "text": "one"}',), qrels=("query-id\tcorpus-id\tscore", "q1\t5\t1"))
+    assert data.read_beir(folder).qrels == {"q1": {"5": 1}}
+
+
+@pytest.mark.parametrize(
+    ("part", "lines", "sentence"),
+    [
+        ("qrels", (QRELS[0], "q1\td9\t1"), r"qrels\.tsv, line 2: document 'd9' isn't in corpus\.jsonl; add it or drop"),
+        ("qrels", (*QRELS, "q9\td1\t1"), r"qrels\.tsv, line 5: query 'q9' isn't in queries\.jsonl; add it or drop"),
+        ("qrels", (*QRELS, "q1\td1\t1"), r"qrels\.tsv, line 5: query 'q1' and document 'd1' were judged before"),
+        ("qrels", (QRELS[0], "q1\td1\t0.5"), r"qrels\.tsv, line 2: the score is '0\.5'; it must be a whole number"),
+        ("qrels", (QRELS[0], "q1\td1"), r"qrels\.tsv, line 2: 2 columns where the header has 3; a tab may be missing"),
+        ("qrels", ("q1\td1\t1", "q2\td2\t1"), r"qrels\.tsv, line 1: no column corpus-id, query-id, score; the header"),
+        ("qrels", (QRELS[0], "q1\td1\t0"), r"qrels\.tsv names no relevant document"),
+        ("qrels", (QRELS[0],), r"qrels\.tsv names no relevant document"),
+        ("qrels", (), r"qrels\.tsv is empty"),
+        ("corpus", (*CORPUS, CORPUS[0]), r"corpus\.jsonl, line 3: _id 'd1' was used before; give each its own"),
+        ("queries", (QUERIES[0], QUERIES[0]), r"queries\.jsonl, line 2: _id 'q1' was used before; give each its own"),
+        ("corpus", ('{"text": "one"}',), r"corpus\.jsonl, line 1: no '_id'; give each line its own"),
+        ("corpus", ('{"_id": "d1", "text": " "}',), r"corpus\.jsonl, line 1: text is empty.*fill it or drop"),
+        ("corpus", ('{"_id": "d1"}',), r"corpus\.jsonl, line 1: text is empty or no text"),
+        ("queries", ('{"_id": "q1", "text": "a"',), r"queries\.jsonl, line 1: not JSON"),
+        ("queries", ("", " "), r"queries\.jsonl has no rows"),
+    ],
+)
+def test_a_mistake_in_a_beir_folder_is_named_with_file_line_and_mend(
+    beir: Callable[..., Path], part: str, lines: tuple[str, ...], sentence: str
+) -> None:
+    folder = beir(**{part: lines})
+    with pytest.raises(CourseError, match=sentence) as raised:
+        data.read(folder)
+    assert str(raised.value).startswith(str(folder))
+
+
+@pytest.mark.parametrize("missing", ["corpus.jsonl", "queries.jsonl"])
+def test_a_beir_folder_without_its_texts_is_named(beir: Callable[..., Path], missing: str) -> None:
+    folder = beir()
+    (folder / missing).unlink()
+    with pytest.raises(CourseError, match=rf"{missing} doesn't exist"):
+        data.read(folder)
+
+
+def test_a_beir_folder_without_judgements_is_told_where_they_belong(beir: Callable[..., Path]) -> None:
+    folder = beir()
+    (folder / "qrels.tsv").unlink()
+    with pytest.raises(CourseError, match=r"neither qrels\.tsv nor qrels/test\.tsv; add the relevance judgements"):
+        data.read(folder)
+
+
+def test_what_is_read_can_be_written_and_read_again(write: Write) -> None:
+    pairs = data.pairs()
+    lines = [
+        json.dumps({"sentence1": one, "sentence2": two, "label": gold})
+        for one, two, gold in zip(pairs.sentence1, pairs.sentence2, pairs.gold.tolist(), strict=True)
+    ]
+    again = data.read_pairs(write("again.jsonl", *lines))
+    assert (again.sentence1, again.sentence2, again.gold.tolist()) == (
+        pairs.sentence1,
+        pairs.sentence2,
+        pairs.gold.tolist(),
+    )
