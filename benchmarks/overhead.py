@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from helpers import benchmark, data, load, plots
+from helpers.speed import Speed
 
 
 def write_pairs(path: Path, texts: int = 2000) -> None:
@@ -50,7 +51,7 @@ def main() -> None:
         dataset = data.read(path)
         scores, similarities = benchmark.score(model, dataset)
         assert similarities is not None and dataset.pairs is not None
-        timing = benchmark.speed.Speed(1.0, 1.0, 1.0, None, None, 1, 1, 1)
+        timing = Speed(1.0, 1.0, 1.0, None, None, 1, 1, 1)
         result = benchmark.Result(
             "model", "", "cpu", "float32", 384, 0, scores, timing, 0.0, 0.0, None, tuple(similarities.tolist())
         )

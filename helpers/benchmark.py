@@ -70,7 +70,9 @@ class Settings(BaseModel):
     @classmethod
     def _names(cls, value: Any) -> Any:
         """A list of names, or one text with commas; "bundled" stands for every bundled model."""
-        parts = value.split(",") if isinstance(value, str) else list(value)
+        if not isinstance(value, str | list | tuple):
+            raise ValueError("give names with commas between, or a list of names")
+        parts = value.split(",") if isinstance(value, str) else value
         found = [n for part in parts for n in (bundled.MODELS if part == "bundled" else [str(part).strip()])]
         return tuple(dict.fromkeys(name for name in found if name))
 

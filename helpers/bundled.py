@@ -191,7 +191,7 @@ class OnnxTransformer(InputModule):
     """The encoder of a Sentence Transformers pipeline, run by ONNX Runtime instead of PyTorch."""
 
     def __init__(self, path: Path, source: SentenceTransformer) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         encoder: Any = source[0]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -239,7 +239,7 @@ class Vectorizer(InputModule):
     """A fitted scikit-learn vectoriser as the only module of a Sentence Transformers pipeline."""
 
     def __init__(self, pipeline: Pipeline, dims: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.pipeline = pipeline
         self.dims = dims
 

@@ -293,9 +293,9 @@ def _stand_in(facts: Card, device: str, dtype: torch.dtype | None) -> tuple[Sent
     which keeps every cosine where the dimensions grow.
     """
     model = bundled.minilm()
-    lift = Dense(384, facts.dims, bias=False, activation_function=torch.nn.Identity())
     with torch.random.fork_rng():
         torch.manual_seed(0)
+        lift = Dense(384, facts.dims, bias=False, activation_function=torch.nn.Identity())
         torch.nn.init.orthogonal_(lift.linear.weight)
     modules = [*model, lift] if facts.outputs_normalized is False else [*model, lift, Normalize()]
     stand_in = SentenceTransformer(modules=modules, device=device, prompts=facts.prompts, similarity_fn_name="cosine")

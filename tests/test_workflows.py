@@ -1,5 +1,7 @@
 """The workflows are valid, and run what the README offers."""
 
+import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +36,28 @@ def test_the_plain_commands_of_the_readme_are_those_of_make_and_ci() -> None:
     ):
         assert command in readme and command in windows
         assert command in makefile.replace("--quiet --no-compile ", "")
+
+
+def commands(workflow: str) -> list[str]:
+    """Each shell command of a workflow, on a line of its own."""
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / workflow).read_text(encoding="utf-8"))["jobs"]
+    return [line for job in jobs.values() for step in job["steps"] for line in step.get("run", "").splitlines()]
+
+
+def test_each_workflow_runs_its_part() -> None:
+    assert any(line.startswith("make test") for line in commands("ci.yml"))
+    assert any("-m pytest -m hub tests/gpu" in line for line in commands("gpu.yml"))
+    assert not any("requirements.lock" in line for line in commands("nightly.yml"))
+
+
+def test_the_gpu_workflow_gives_notebooks_parameters_they_have() -> None:
+    runs = [shlex.split(line) for line in commands("gpu.yml") if line.startswith("papermill ")]
+    assert {run[1].split("/")[0] for run in runs} == {"notebooks", "exercises", "solutions"}
+    for _, notebook, _, *given in runs:
+        cells = json.loads((ROOT / notebook).read_text(encoding="utf-8"))["cells"]
+        known = "".join(next(c["source"] for c in cells if "parameters" in c["metadata"].get("tags", ())))
+        names = [given[i + 1] for i, word in enumerate(given) if word == "-p"]
+        assert "device" in names and all(f"{name}: " in known for name in names), notebook
 
 
 def test_every_dependency_is_pinned_in_the_lock() -> None:
