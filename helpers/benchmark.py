@@ -11,6 +11,7 @@ import gc
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -192,9 +193,7 @@ def run(chosen: Settings) -> Report:
     if not results:
         reasons = " ".join(f"{name}: {reason}" for name, reason in unavailable.items())
         raise CourseError(f"No model could be measured. {reasons}")
-    for leftover in unfinished.glob("*.json"):
-        leftover.unlink()
-    unfinished.rmdir()
+    shutil.rmtree(unfinished, ignore_errors=True)
     return Report(
         settings=chosen,
         dataset=dataset.name,

@@ -412,6 +412,12 @@ def test_a_broken_kept_result_is_measured_again(chosen: Settings, measured: list
     assert measured == [TFIDF, STATIC, TFIDF, STATIC]
 
 
+def test_half_a_file_of_an_interrupted_write_doesn_t_cost_the_run(chosen: Settings, measured: list[str]) -> None:
+    interrupt(chosen)
+    (chosen.output_dir / "unfinished" / "0123.json.part").write_text("{")
+    assert [r.name for r in benchmark.run(chosen).results] == [TFIDF, STATIC]
+
+
 # Files
 
 

@@ -6,6 +6,7 @@ Run it as `make build`, or `python -m tools.build 01_sentence_transformers` for 
 stub where each solution was. Cell ids follow from the text, so an unchanged cell keeps its id.
 """
 
+import copy
 import hashlib
 import re
 import sys
@@ -40,8 +41,9 @@ def outputs(lesson: dict[str, Any], root: Path = ROOT) -> Iterator[tuple[Path, A
     yield root / "notebooks" / f"{name}.ipynb", _notebook(root / "lessons" / f"{name}.py", lesson)
     if "exercise" in lesson:
         solved = _notebook(root / "lessons" / "exercises" / f"{name}.py", lesson)
+        stubbed = _stubbed(solved)  # before the solution is handed out and executed
         yield root / "solutions" / name / f"{name}.ipynb", solved
-        yield root / "exercises" / name / f"{name}.ipynb", _stubbed(solved)
+        yield root / "exercises" / name / f"{name}.ipynb", stubbed
 
 
 def source_of(notebook: Any) -> list[Any]:
@@ -103,9 +105,7 @@ def _grading(grade_id: str, *, grade: bool, solution: bool) -> dict[str, Any]:
 
 
 def _stubbed(solved: Any) -> Any:
-    notebook = nbformat.from_dict(solved)
-    clear = ClearSolutions(code_stub={"python": STUB})
-    cleared, _ = clear.preprocess(notebook.copy(), {})
+    cleared, _ = ClearSolutions(code_stub={"python": STUB}).preprocess(copy.deepcopy(solved), {})
     return cleared
 
 
