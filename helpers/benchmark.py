@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import semantic_search
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from helpers import bundled, data, metrics, models, speed
 from helpers.catalog import nearest

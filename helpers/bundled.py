@@ -39,7 +39,7 @@ from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.pipeline import Pipeline, make_pipeline
 from tokenizers import Tokenizer
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from helpers import data
 from helpers.errors import CourseError
@@ -126,21 +126,27 @@ def static(device: str = "cpu") -> SentenceTransformer:
         return SentenceTransformer(str(folder), device=device, local_files_only=True)
 
 
-def pca(device: str = "cpu") -> SentenceTransformer:
-    """MiniLM with its vectors rotated by PCA and cut to 128 dimensions.
+def pca(device: str = "cpu", dims: int = 128) -> SentenceTransformer:
+    """MiniLM with its vectors rotated by PCA, the widest spread first, and cut to `dims` of 384.
 
     PCA is fitted on sentences of the course's unlabelled texts; as a last `Dense` layer it costs
-    nothing at encoding time, and a third of the bytes a vector (see Raunak et al. 2019).
+    nothing at encoding time. At 128 dimensions a vector takes a third of the bytes (Raunak et al.
+    2019); at all 384 every cosine is MiniLM's own, and the first numbers of a vector say most, as
+    in a model trained for it (Matryoshka).
+
+    Args:
+        device: where it runs.
+        dims: how many dimensions are kept, 1 to 384.
     """
 
     def build(folder: Path) -> None:
         sentences = [s for text in data.texts() for s in re.split(r"(?<=[.!?])\s+|\n+", text) if s]
         vectors = minilm().encode(sentences, show_progress_bar=False)
-        fitted = PCA(n_components=128, svd_solver="covariance_eigh").fit(vectors)
+        fitted = PCA(svd_solver="covariance_eigh").fit(vectors)
         np.savez(folder / "rotation.npz", components=fitted.components_.astype(np.float32))
 
-    components = np.load(cached(f"{MINILM}-pca-128", build) / "rotation.npz")["components"]
-    rotation = Dense(384, 128, bias=False, activation_function=torch.nn.Identity())
+    components = np.load(cached(f"{MINILM}-pca", build) / "rotation.npz")["components"][:dims]
+    rotation = Dense(384, dims, bias=False, activation_function=torch.nn.Identity())
     rotation.linear.weight.data = torch.from_numpy(components)
     model = minilm()
     return SentenceTransformer(modules=[*model, rotation, Normalize()], device=device)

