@@ -58,6 +58,18 @@ class Retrieval:
 
 
 @dataclass(frozen=True)
+class LongDocuments(Retrieval):
+    """A retrieval set of long documents, each query answered by one passage deep in one of them.
+
+    `answers` maps a query id to that passage, word for word; `where` to "beginning", "middle" or
+    "end", the fifth of the document in which it stands.
+    """
+
+    answers: dict[str, str]
+    where: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Dataset:
     """What a benchmark runs on: pairs, a retrieval set, or both."""
 
@@ -91,6 +103,30 @@ def pairs() -> Pairs:
 def retrieval() -> Retrieval:
     """The course's retrieval set: passages with near-duplicates, queries, relevance judgements."""
     return read_beir(DATASETS / "retrieval")
+
+
+def parallel() -> dict[str, tuple[str, ...]]:
+    """The course's parallel sentences: language code to sentences, the same one at the same place in each.
+
+    They come in threes that share a subject and differ in the detail that matters.
+    """
+    rows = [row for _, row in _jsonl_rows(DATASETS / "parallel.jsonl")]
+    languages = [key for key in rows[0] if key not in ("_id", "group")]
+    return {language: tuple(row[language] for row in rows) for language in languages}
+
+
+def long_documents() -> LongDocuments:
+    """The course's long documents: series of look-alikes, answers at their beginning, middle and end."""
+    folder = DATASETS / "long_documents"
+    found = read_beir(folder)
+    rows = {row["_id"]: row for _, row in _jsonl_rows(folder / "queries.jsonl")}
+    return LongDocuments(
+        found.corpus,
+        found.queries,
+        found.qrels,
+        answers={query: rows[query]["answer"] for query in found.queries},
+        where={query: rows[query]["where"] for query in found.queries},
+    )
 
 
 def texts() -> tuple[str, ...]:

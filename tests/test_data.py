@@ -1,6 +1,7 @@
 """The course's data is what its lessons say, and a mistake in the reader's own is named with its mend."""
 
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from itertools import chain
@@ -54,7 +55,7 @@ def test_a_third_of_the_dissimilar_pairs_are_hard() -> None:
     pairs = data.pairs()
     assert pairs.kind is not None
     dissimilar = [kind for kind, gold in zip(pairs.kind, pairs.gold, strict=True) if gold == 0]
-    assert sum(kind in HARD for kind in dissimilar) >= len(dissimilar) / 3
+    assert 0.33 <= sum(kind in HARD for kind in dissimilar) / len(dissimilar) <= 0.4
     assert set(dissimilar) >= HARD
 
 
@@ -127,6 +128,61 @@ def test_unlabelled_texts_are_from_5_to_over_200_tokens_long(minilm: SentenceTra
     assert 5 <= min(lengths) <= 10
     assert max(lengths) > 200
     assert sum(length > 100 for length in lengths) >= 10
+
+
+# The course's parallel sentences
+
+
+def test_parallel_sentences_come_in_at_least_six_languages_beside_english() -> None:
+    sentences = data.parallel()
+    assert next(iter(sentences)) == "en" and len(sentences) >= 7
+    assert {len(column) for column in sentences.values()} == {60}
+
+
+def test_no_parallel_sentence_occurs_twice_and_none_is_left_in_english() -> None:
+    sentences = data.parallel()
+    for column in sentences.values():
+        assert len(set(column)) == len(column) and all(text.strip() for text in column)
+    for language in sentences.keys() - {"en"}:
+        assert not set(sentences[language]) & set(sentences["en"])
+
+
+@pytest.mark.parametrize(("language", "script"), [("ru", "CYRILLIC"), ("ar", "ARABIC"), ("zh", "CJK"), ("de", "LATIN")])
+def test_parallel_sentences_are_in_the_script_of_their_language(language: str, script: str) -> None:
+    letters = [c for text in data.parallel()[language] for c in text if c.isalpha()]
+    assert sum(unicodedata.name(c).startswith(script) for c in letters) > 0.97 * len(letters)
+
+
+# The course's long documents
+
+
+def test_long_documents_are_longer_than_what_a_bert_reads(minilm: SentenceTransformer) -> None:
+    lengths = [
+        len(ids) for ids in minilm.tokenizer(list(data.long_documents().corpus.values()), verbose=False)["input_ids"]
+    ]
+    assert len(lengths) == 24 and min(lengths) > 2 * 512
+
+
+def test_each_answer_stands_in_its_document_alone_and_where_it_is_said_to_stand() -> None:
+    found = data.long_documents()
+    for query, judged in found.qrels.items():
+        [document] = judged
+        holders = [name for name, text in found.corpus.items() if found.answers[query] in text]
+        assert holders == [document]
+        text = found.corpus[document]
+        place = text.index(found.answers[query]) / len(text)
+        low, high = {"beginning": (0, 0.25), "middle": (0.35, 0.65), "end": (0.75, 1)}[found.where[query]]
+        assert low <= place <= high, (query, place)
+
+
+def test_answers_stand_as_often_at_the_beginning_as_in_the_middle_and_at_the_end() -> None:
+    assert Counter(data.long_documents().where.values()) == {"beginning": 24, "middle": 24, "end": 24}
+
+
+def test_no_query_quotes_eight_words_of_a_long_document() -> None:
+    found = data.long_documents()
+    written = set(chain.from_iterable(map(runs_of_words, found.corpus.values())))
+    assert not written & set(chain.from_iterable(map(runs_of_words, found.queries.values())))
 
 
 # Datasets
