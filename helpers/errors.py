@@ -10,3 +10,7 @@ class CourseError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """IPython's hook for exceptions that format themselves."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class OutOfReachError(CourseError):
+    """Weights that can't be had: no hub, or a hub that refuses them, as it does a gated model without a login."""

@@ -26,7 +26,7 @@ from sentence_transformers.util import get_device_name
 
 from helpers import bundled, twins
 from helpers.catalog import Card, card, cards, find, nearest
-from helpers.errors import CourseError
+from helpers.errors import CourseError, OutOfReachError
 
 Source = Literal["auto", "hub", "bundled", "stand-in", "twin"]
 Kind = Literal["hub", "bundled", "local", "stand-in", "twin"]
@@ -93,7 +93,7 @@ def load(
     device, kind = choose_device(device), choose_dtype(dtype)
     model, found = _find(name, source)(device, kind, trust_remote_code)
     model.weights = found  # type: ignore[assignment]
-    _announce(name, found)
+    announce(name, found)
     return model
 
 
@@ -204,7 +204,8 @@ def _find(name: str, source: Source) -> Loader:
         return lambda device, dtype, trust: _twin(facts, device, dtype)
     if source == "stand-in" or (source == "auto" and not _available(facts)):
         return lambda device, dtype, trust: _stand_in(facts, device, dtype)
-    return lambda device, dtype, trust: _from_catalogue(facts, device, dtype, trust)
+    from_hub = _from_catalogue if source == "hub" else _hub_or_stand_in
+    return lambda device, dtype, trust: from_hub(facts, device, dtype, trust)
 
 
 def _available(facts: Card) -> bool:
@@ -249,6 +250,17 @@ def _from_catalogue(
     return _from_hub(facts.hub_id, revision, device=device, dtype=dtype, **_needs(facts))
 
 
+def _hub_or_stand_in(
+    facts: Card, device: str, dtype: torch.dtype | None, trust: bool
+) -> tuple[SentenceTransformer, Weights]:
+    """The hub's weights, or a stand-in where the hub refuses them, as it does a gated model without a login."""
+    try:
+        return _from_catalogue(facts, device, dtype, trust)
+    except OutOfReachError as refusal:
+        print(refusal)
+        return _stand_in(facts, device, dtype)
+
+
 def _pinned(facts: Card) -> str:
     """The revision that a catalogue model is pinned to."""
     if facts.revision is None:
@@ -281,7 +293,7 @@ def _from_hub(
 ) -> tuple[SentenceTransformer, Weights]:
     reachable = hub_reachable()
     if not reachable and not _in_cache(hub_id, revision):
-        raise CourseError(
+        raise OutOfReachError(
             f"{hub_id}: its weights aren't in the local cache and the hub doesn't answer; connect once to "
             "download them, or use a bundled model."
         )
@@ -297,8 +309,8 @@ def _from_hub(
             config_kwargs=config_kwargs,
         )
     except OSError as error:
-        first = str(error).strip().splitlines()[0]
-        raise CourseError(f"{hub_id} at revision {revision[:12]} can't be loaded: {first}") from error
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise OutOfReachError(f"{hub_id} at revision {revision[:12]} can't be loaded: {first}") from error
     return model, Weights("hub", f"revision {revision[:12]}")
 
 
@@ -330,7 +342,7 @@ def _twin(facts: Card, device: str, dtype: torch.dtype | None) -> tuple[Sentence
     return model, Weights("twin", f"random weights in the shape of {facts.name}; says nothing of its quality")
 
 
-def _announce(name: str, found: Weights) -> None:
+def announce(name: str, found: Weights) -> None:
     """Say once a process what the weights behind a name are."""
     key = f"{name}: {found}"
     if key not in _announced:

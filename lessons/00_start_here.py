@@ -6,7 +6,7 @@
 # - **tell** the four kinds of weights apart, and what may be concluded from each,
 # - **find** your way: lessons, exercises, times.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download_mb}} MB to download
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
 
 # %%
 import tomllib
@@ -99,7 +99,7 @@ course = pd.DataFrame(
         "memory_mb": [entry["memory_mb"] for entry in lessons],
     }
 )
-axes = course[::-1].plot.barh(x="lesson", y=["minutes", "exercise"], stacked=True, figsize=(8, 2.2))
+axes = course[::-1].plot.barh(x="lesson", y=["minutes", "exercise"], stacked=True, figsize=(8, 1 + len(course) / 3))
 axes.set_xlabel("minutes (lesson, then exercise)")
 course
 

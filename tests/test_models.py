@@ -22,7 +22,7 @@ from sentence_transformers import SentenceTransformer
 import helpers
 from helpers import bundled, data, models, twins
 from helpers.catalog import Card, card, cards
-from helpers.errors import CourseError
+from helpers.errors import CourseError, OutOfReachError
 
 TEXTS = ["The cat sat on the mat.", "A cat is sitting on a mat.", "Interest rates rose again in March."]
 
@@ -275,6 +275,20 @@ def test_what_the_hub_refuses_is_told_with_model_and_revision(monkeypatch: pytes
     monkeypatch.setattr(models, "SentenceTransformer", refuse)
     with pytest.raises(CourseError, match=r"^intfloat/e5-base-v2 at revision \w{12} can't be loaded: 403 .*gated$"):
         models.load("e5-base-v2", source="hub", device="cpu")
+
+
+def test_what_the_hub_refuses_has_a_stand_in_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gated(hub_id: str, revision: str, **options: Any) -> None:
+        raise OutOfReachError(f"{hub_id} at revision {revision[:12]} can't be loaded: 403 Forbidden: gated")
+
+    monkeypatch.setattr(models, "hub_reachable", lambda: True)
+    monkeypatch.setattr(models, "_from_hub", gated)
+    model = models.load("embeddinggemma-300m", device="cpu")
+    assert models.weights(model).kind == "stand-in" and "403 Forbidden: gated" in capsys.readouterr().out
+    with pytest.raises(OutOfReachError):
+        models.load("embeddinggemma-300m", source="hub", device="cpu")
 
 
 # Errors
