@@ -22,7 +22,7 @@ from papermill.parameterize import parameterize_notebook
 from helpers import bge_m3, bundled, catalog, models
 from tools.build import ROOT, manifest
 
-MARGIN = 4  # other machines are slower, and others run on them
+MARGIN = 3  # other machines are slower, and others run on them
 
 
 def families_models() -> list[catalog.Card]:
@@ -51,7 +51,7 @@ def hub_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Watch:
-    """CPU seconds and peak memory of a process and its children, looked at a few times a second."""
+    """CPU seconds and peak memory of a process, looked at a few times a second."""
 
     def __init__(self, pid: int) -> None:
         self.process, self.cpu_s, self.peak_mb = psutil.Process(pid), 0.0, 0.0
