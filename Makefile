@@ -4,7 +4,7 @@ BIN := .venv/bin
 DATASET ?= course
 MODELS ?= bundled
 
-.PHONY: run test lab build
+.PHONY: run test lab serve build
 
 run: .venv/run.stamp
 	@mkdir -p results
@@ -21,6 +21,9 @@ test: .venv/test.stamp
 
 lab: .venv/lab.stamp
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+
+serve: .venv/serve.stamp
+	$(BIN)/uvicorn helpers.server:app --host 127.0.0.1 --port 8000 --timeout-graceful-shutdown 30
 
 build: .venv/test.stamp
 	$(BIN)/python -m tools.build
@@ -39,6 +42,10 @@ build: .venv/test.stamp
 .venv/lab.stamp: .venv/run.stamp
 	$(BIN)/python -m pip install --quiet --no-compile -c requirements.lock -e ".[lab]"
 	@$(BIN)/python -m compileall -q -j 0 .venv > /dev/null || true
+	@touch $@
+
+.venv/serve.stamp: .venv/run.stamp
+	$(BIN)/python -m pip install --quiet --no-compile -c requirements.lock -e ".[serve]"
 	@touch $@
 
 .venv/test.stamp: .venv/run.stamp

@@ -1,14 +1,14 @@
 """Facts about embedding models: what each one is, what it needs, how it scored, and who says so.
 
 The facts live in `facts/models.csv`, one row a model. An empty cell is unknown and becomes None.
-Loading a model is left to `models`.
+Loading a model is left to `models`. What APIs and GPUs cost is in `facts/prices.csv`; sums are left to `costs`.
 """
 
 import csv
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -171,3 +171,51 @@ def nearest(name: str, names: list[str]) -> str:
         return ""
     *most, last = (lower[match] for match in close)
     return f" Did you mean {', '.join(most) + ' or ' if most else ''}{last}?"
+
+
+class Price(BaseModel):
+    """One price: a row of `facts/prices.csv`, in US dollars, with where and when it was read.
+
+    `price_usd` is per million tokens (`kind` "api") or per hour of the whole machine ("gpu"); None is unknown.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["api", "gpu"]
+    provider: str
+    item: str
+    price_usd: Annotated[float | None, Field(gt=0)]
+    unit: str = Field(pattern=r"^per (1M (text )?tokens|hour( \([\d.]+ per GPU\))?)$")
+    batch_price_usd: Annotated[float | None, Field(gt=0)]
+    batch_discount: str | None
+    free_tier: str | None
+    region_or_tier: str | None
+    monthly_730h_usd: float | None
+    source: str
+    source_date: str
+    confidence: Literal["high", "medium", "low"]
+    notes: str | None
+
+    @property
+    def name(self) -> str:
+        """The provider and what it sells: `AWS g5.xlarge (1x A10G 24GB)`."""
+        return f"{self.provider} {self.item}"
+
+
+@cache
+def prices(path: Path = FACTS / "prices.csv") -> tuple[Price, ...]:
+    """All prices, in the order of the file; a row without a known price has `price_usd` None.
+
+    Raises:
+        CourseError: a row does not validate; names the file and the row.
+    """
+    found = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            try:
+                found.append(Price.model_validate({k: v or None for k, v in row.items()}))
+            except ValidationError as error:
+                problem = error.errors()[0]
+                column = ".".join(map(str, problem["loc"])) or "the row"
+                raise CourseError(f"{path.name}, row {number}, {column}: {problem['msg']}.") from None
+    return tuple(found)

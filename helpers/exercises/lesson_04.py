@@ -204,14 +204,15 @@ def call_alike(cosines: NDArray[np.float64], background: NDArray[np.float64], fa
 def _decision_cases(seed: int) -> list[Case]:
     draw = np.random.default_rng(seed)
     cases: list[Case] = []
-    for low, high, false_alarms in ((0.80, 0.97, 0.05), (-0.10, 0.40, 0.05), (0.55, 0.75, 0.02)):
+    # The share of pairs that are alike differs, so that no fixed share of the highest is right.
+    for low, high, false_alarms, many in ((0.80, 0.97, 0.05, 8), (-0.10, 0.40, 0.05, 14), (0.55, 0.75, 0.02, 4)):
         background = low + (high - low) * draw.beta(3, 4, size=1000)
         ordered = np.sort(background)
         place = int((1 - false_alarms) * len(ordered))
         # No pair lies so near the edge that two ways of computing a quantile would differ on it.
         edge = ordered[place - 3], ordered[min(place + 3, len(ordered) - 1)]
-        alike = draw.uniform(edge[1] + 0.005, edge[1] + 0.3 * (high - low), size=8)
-        unlike = draw.uniform(low, edge[0] - 0.005, size=22)
+        alike = draw.uniform(edge[1] + 0.005, edge[1] + 0.3 * (high - low), size=many)
+        unlike = draw.uniform(low, edge[0] - 0.005, size=30 - many)
         cases.append((draw.permutation(np.concatenate([alike, unlike])), background, false_alarms))
     return cases
 

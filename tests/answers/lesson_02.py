@@ -131,6 +131,8 @@ RIGHT: dict[str, list[Any]] = {
         text_by_text,
         lambda t, m, p: normalize(by_library(t, m, p), dim=1).double(),
         lambda t, m, p: text_by_text(t, m, p).tolist(),
+        lambda t, m, p: two.pool(t.half(), m, p),
+        lambda t, m, p: two.pool(t.bfloat16(), m, p),
     ],
     "02.2": [two.embed, one_by_one, in_two_calls],
     "02.3": [two.calibrate_threshold, by_scikit, by_evaluator, lambda s, y: torch.tensor(by_evaluator(s, y))],

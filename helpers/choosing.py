@@ -1,0 +1,223 @@
+"""Choose a model from the catalogue: first a filter, then a trade-off. The last word has a measurement.
+
+`RULES` are the filter, in order; `choose` applies them, and `tree` draws them, so that the two
+can't differ. Nothing is guessed: a fact that the catalogue doesn't know leaves a model out, and
+the reason says so. Measuring on the reader's own data is left to `benchmark`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Literal, get_args
+
+import pandas as pd
+
+from helpers import twins
+from helpers.benchmark import pareto_front
+from helpers.catalog import Card, cards
+from helpers.errors import CourseError
+
+Benchmark = Literal["MTEB(eng, v1)", "MTEB(eng, v2)", "MTEB(Multilingual, v2)"]
+COMMERCIAL = {"apache-2.0": True, "mit": True, "cc-by-nc-4.0": False}
+
+# The column of each benchmark's mean, that of the tasks run, and how many a complete run has. (Of the 131
+# multilingual tasks no run of the snapshot has more than 130.)
+COLUMNS: dict[str, tuple[str, str, int]] = {
+    "MTEB(eng, v1)": ("eng_v1_computed", "eng_v1_n_of_56", 56),
+    "MTEB(eng, v2)": ("eng_v2_computed_mean_task", "eng_v2_n_of_41", 41),
+    "MTEB(Multilingual, v2)": ("multilingual_v2_computed_mean_task", "multilingual_v2_n_of_131", 130),
+}
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a use asks of a model.
+
+    Attributes:
+        benchmark: the one whose published mean is traded against speed, by its exact name.
+        commercial: whether the licence must allow use in a business.
+        languages: how many languages the model must claim, at least. The catalogue counts them and
+            doesn't name them: look up yours.
+        tokens: how long a text it must read whole, at least.
+        memory_mb: what the weights may take in float32, in MB (10^6 bytes); None is no limit.
+        remote_code: whether the model may run code from its own repository.
+
+    Raises:
+        CourseError: a number is below 1, or there is no such benchmark.
+    """
+
+    benchmark: Benchmark = "MTEB(eng, v2)"
+    commercial: bool = True
+    languages: int = 1
+    tokens: int = 1
+    memory_mb: float | None = None
+    remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if self.benchmark not in get_args(Benchmark):
+            raise CourseError(f"benchmark is {self.benchmark!r}; it must be one of {'; '.join(get_args(Benchmark))}.")
+        for name in ("languages", "tokens", "memory_mb"):
+            value = getattr(self, name)
+            if value is not None and not value >= 1:
+                raise CourseError(f"{name} is {value!r}; it must be at least 1.")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One question of the filter: how it reads, whether it is asked at all, and why a model fails it, or None."""
+
+    question: Callable[[Needs], str]
+    asked: Callable[[Needs], bool]
+    fails: Callable[[Card, Needs], str | None]
+
+
+def weights_mb(card: Card) -> float | None:
+    """The weights' size in float32, in MB (10^6 bytes): four bytes a parameter; None if their number is unknown."""
+    return None if card.params_total is None else card.params_total * 4 / 1e6
+
+
+def _licence(card: Card, needs: Needs) -> str | None:
+    if card.license is None:
+        return "licence unknown"
+    if card.license not in COMMERCIAL:
+        return f"licence has terms of its own to be read first ({card.license})"
+    return None if COMMERCIAL[card.license] else f"licence forbids commercial use ({card.license})"
+
+
+def _code(card: Card, needs: Needs) -> str | None:
+    if card.trust_remote_code is None:
+        return "unknown whether it runs code of its own"
+    return "runs code of its own" if card.trust_remote_code else None
+
+
+def _languages(card: Card, needs: Needs) -> str | None:
+    if card.languages_mteb is None:
+        return "languages unknown"
+    enough = card.languages_mteb >= needs.languages
+    return None if enough else f"too few languages ({card.languages_mteb} of {needs.languages})"
+
+
+def _tokens(card: Card, needs: Needs) -> str | None:
+    if card.layers == 0:  # a static model reads a text of any length
+        return None
+    if card.max_tokens is None:
+        return "context length unknown"
+    return None if card.max_tokens >= needs.tokens else f"context too short ({card.max_tokens} of {needs.tokens})"
+
+
+def _memory(card: Card, needs: Needs) -> str | None:
+    size = weights_mb(card)
+    if size is None:
+        return "parameters unknown"
+    limit = needs.memory_mb or inf
+    return None if size <= limit else f"weights too large ({size:,.0f} of {limit:,.0f} MB)"
+
+
+RULES = (
+    Rule(lambda n: "Licence allows commercial use?", lambda n: n.commercial, _licence),
+    Rule(lambda n: "Runs without code of its own?", lambda n: not n.remote_code, _code),
+    Rule(lambda n: f"Claims {n.languages} languages or more?", lambda n: n.languages > 1, _languages),
+    Rule(lambda n: f"Reads {n.tokens} tokens or more?", lambda n: n.tokens > 1, _tokens),
+    Rule(lambda n: f"Float32 weights within {n.memory_mb:,.0f} MB?", lambda n: n.memory_mb is not None, _memory),
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the filter left, in the catalogue's order, and every reason why each of the others is out."""
+
+    needs: Needs
+    kept: tuple[Card, ...]
+    excluded: dict[str, tuple[str, ...]]
+
+    def table(self) -> pd.DataFrame:
+        """The trade-off: one row a candidate, those without a complete run last; NaN and NA are unknown.
+
+        The score is the mean over the tasks of one benchmark, 0 to 100, complete runs only. Tokens a
+        second were measured on the model's twin on a CPU (`twins.measured`). `front` says whether no
+        other candidate is as good and as fast and better at one; NA where a figure is missing.
+        """
+        speeds = twins.measured().query("device == 'cpu' and dtype == 'float32'").set_index("hub_id").tokens_per_s
+        columns = {
+            self.needs.benchmark: [score(c, self.needs.benchmark) for c in self.kept],
+            "tokens/s (twin, CPU)": [speeds.get(c.hub_id) for c in self.kept],
+            "float32 weights (MB)": [weights_mb(c) for c in self.kept],
+            "tokens": ["no limit" if c.layers == 0 else c.max_tokens for c in self.kept],
+            "languages": [c.languages_mteb for c in self.kept],
+            "licence": [c.license for c in self.kept],
+        }
+        names = pd.Index([c.hub_id for c in self.kept], name="model")
+        made = pd.DataFrame(columns, index=names)
+        figures = list(made.columns[:3])
+        made[figures] = made[figures].astype(float)
+        known = made[figures[:2]].dropna()
+        front = pareto_front(known[figures[0]].tolist(), known[figures[1]].tolist())
+        made["front"] = pd.Series(front, index=known.index, dtype="boolean").reindex(names)
+        return made.sort_values(figures[0], ascending=False, kind="stable")
+
+    def front(self) -> list[str]:
+        """The hub ids on the front of score and speed, best score first."""
+        shown = self.table()
+        return [str(name) for name in shown.index[shown["front"].fillna(False)]]
+
+
+def score(card: Card, benchmark: Benchmark) -> float | None:
+    """The mean over a benchmark's tasks, 0 to 100; None without a complete run."""
+    mean, tasks_run, tasks = COLUMNS[benchmark]
+    value: float | None = getattr(card, mean)
+    return value if getattr(card, tasks_run) == tasks else None
+
+
+def asked(needs: Needs) -> tuple[Rule, ...]:
+    """The rules that these needs ask, in order."""
+    return tuple(rule for rule in RULES if rule.asked(needs))
+
+
+def choose(needs: Needs, models: Sequence[Card] | None = None) -> Choice:
+    """The models that meet all needs, and for each of the others every reason against it.
+
+    Args:
+        needs: what the use asks for.
+        models: to choose from; None is the whole catalogue.
+    """
+    kept, excluded = [], {}
+    for card in cards() if models is None else models:
+        reasons = [reason for rule in asked(needs) if (reason := rule.fails(card, needs))]
+        if reasons:
+            excluded[card.hub_id] = tuple(reasons)
+        else:
+            kept.append(card)
+    return Choice(needs, tuple(kept), excluded)
+
+
+def tree(needs: Needs, models: Sequence[Card] | None = None) -> str:
+    """The same decision as a mermaid flow chart: each question, how many leave at it, and who is left.
+
+    A model leaves at the first question that it fails; the leaves' counts add up to the catalogue.
+    """
+    rules, choice = asked(needs), choose(needs, models)
+    everyone = tuple(cards() if models is None else models)
+    left = list(everyone)
+    lines = ["flowchart TD", f'    start["{len(everyone)} models"] --> {"q0" if rules else "kept"}']
+    for number, rule in enumerate(rules):
+        reasons = {card.hub_id: rule.fails(card, needs) for card in left}
+        unknown = sum("unknown" in (reason or "") for reason in reasons.values())
+        failed = sum(reason is not None for reason in reasons.values()) - unknown
+        left = [card for card in left if reasons[card.hub_id] is None]
+        then = f"q{number + 1}" if number + 1 < len(rules) else "kept"
+        lines += [
+            f'    q{number}{{"{rule.question(needs)}"}} -->|yes| {then}',
+            f'    q{number} -->|no| out{number}["{failed} out"]',
+            f'    q{number} -->|unknown| unknown{number}["{unknown} out"]',
+        ]
+    front = "<br>".join(choice.front()) or "none: no candidate has both figures"
+    return "\n".join(
+        [
+            *lines,
+            f'    kept["{len(left)} candidates"] --> tradeoff{{"{needs.benchmark} against speed"}}',
+            f'    tradeoff -->|on the front| front["{front}"]',
+            '    tradeoff -->|a figure unknown| ask["find it out, or measure"]',
+            '    front --> measure["measure on your own data"]',
+            "    ask --> measure",
+        ]
+    )

@@ -1,0 +1,330 @@
+"""Encode many texts of mixed lengths without computing padding.
+
+`encode` gives the vectors of `SentenceTransformer.encode`, in the same order, in less time:
+
+- texts of similar length go together, as many as a budget of tokens allows;
+- where the model is a BERT with mean or first-token pooling, there is no padding at all: the linear
+  layers see all tokens of a batch in one long row, and attention runs once for each length.
+
+`to_openvino` puts OpenVINO in place of PyTorch, in float32 or int8 (extra `fast`). Files too large for
+the memory are `stream`'s.
+"""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import InputModule
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from torch.nn.functional import normalize, scaled_dot_product_attention
+from transformers import BertModel
+
+from helpers import data, speed
+from helpers.errors import CourseError
+
+TOKEN_BUDGET = 1024
+CALIBRATION_TEXTS = 64
+
+Floats = NDArray[np.float32]
+Group = tuple[int, int, int]  # the first token, how many texts, tokens of each
+
+
+def encode(
+    model: SentenceTransformer,
+    texts: Sequence[str],
+    *,
+    token_budget: int = TOKEN_BUDGET,
+    prompt_name: str | None = None,
+    prompt: str | None = None,
+) -> Floats:
+    """The vectors of `model.encode(texts)`, in the same order, by batches of similar lengths.
+
+    In float32 they are equal to the library's within 1e-5. A model loaded in bfloat16 runs in it.
+
+    Args:
+        model: any Sentence Transformers model. A `BertModel` with mean or cls pooling runs unpadded.
+        texts: n texts, an empty one included if need be; what is beyond `max_seq_length` is cut.
+        token_budget: tokens a batch, padding included. A longer text makes a batch of its own.
+        prompt_name: of one of `model.prompts`; None is the model's default.
+        prompt: put before each text; wins over `prompt_name`.
+
+    Returns:
+        (n, d), float32.
+
+    Raises:
+        CourseError: one string instead of several, a budget below 1, no such prompt, or bfloat16 on a CPU
+            that has no instructions for it.
+    """
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise CourseError("texts must be a list of strings; for a single text write [text].")
+    if token_budget < 1:
+        raise CourseError(f"token_budget is {token_budget}; it must be 1 or more.")
+    if model.dtype == torch.bfloat16 and model.device.type == "cpu" and not cpu_has_bfloat16():
+        raise CourseError(
+            "This CPU has no instructions for bfloat16 (AVX512-BF16, AMX or Arm's), so it would be slower than "
+            "float32; load the model without dtype."
+        )
+    before = _prompt(model, prompt_name, prompt)
+    vectors = np.empty((len(texts), int(model.get_embedding_dimension() or 0)), dtype=np.float32)
+    if unpadded := runs_unpadded(model):
+        ids = _token_ids(model, [before + text for text in texts])
+        lengths = [len(row) for row in ids]
+    else:
+        lengths = speed.token_counts(model, [before + text for text in texts]) or [len(text) for text in texts]
+    with torch.inference_mode():
+        for batch in batches(lengths, token_budget):
+            if unpadded:
+                vectors[batch] = _encode_packed(model, [ids[i] for i in batch])
+            else:
+                part = [texts[i] for i in batch]
+                vectors[batch] = model.encode(part, prompt=before, batch_size=len(part), show_progress_bar=False)
+    return vectors
+
+
+def batches(lengths: Sequence[int], token_budget: int) -> list[NDArray[np.int64]]:
+    """Indices of texts in batches of similar lengths, the longest texts first.
+
+    A batch of k texts, padded to its longest, holds at most `token_budget` tokens, unless one text alone
+    holds more.
+
+    Args:
+        lengths: tokens of each text.
+        token_budget: tokens a batch, padding included.
+    """
+    found: list[list[int]] = []
+    for i in np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable"):
+        if not found or lengths[found[-1][0]] * (len(found[-1]) + 1) > token_budget:
+            found.append([])
+        found[-1].append(int(i))
+    return [np.array(batch) for batch in found]
+
+
+def padding_share(lengths: Sequence[int], plan: Sequence[Sequence[int] | NDArray[np.int64]]) -> float:
+    """Share of the computed tokens that are padding, if each batch of a plan is padded to its longest text."""
+    computed = sum(len(batch) * max(lengths[i] for i in batch) for batch in plan)
+    return 1 - sum(lengths[i] for batch in plan for i in batch) / computed
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware."""
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16", "sve_bf16"))
+
+
+def runs_unpadded(model: SentenceTransformer) -> bool:
+    """Whether `encode` knows a model's inside: a plain BERT, mean or cls pooling, and at most `Normalize` after."""
+    if len(model) < 2 or not isinstance(model[0], Transformer) or not isinstance(model[1], Pooling):
+        return False
+    bert, pooling = model[0].model, model[1]
+    return (
+        type(bert) is BertModel
+        and not bert.config.is_decoder
+        and pooling.pooling_mode in ("mean", "cls")
+        and pooling.include_prompt
+        and all(isinstance(module, Normalize) for module in list(model)[2:])
+    )
+
+
+def _prompt(model: SentenceTransformer, name: str | None, prompt: str | None) -> str:
+    """The prompt that `SentenceTransformer.encode` would take."""
+    if prompt is not None:
+        return prompt
+    name = name if name is not None else model.default_prompt_name
+    if name is not None and name not in model.prompts:
+        raise CourseError(f"The model has no prompt {name!r}; it has {', '.join(model.prompts) or 'none'}.")
+    return model.prompts[name] or "" if name is not None else ""
+
+
+def _token_ids(model: SentenceTransformer, texts: list[str]) -> list[list[int]]:
+    """Token ids of each text, cut at `max_seq_length`, special tokens included."""
+    tokenizer: Any = model.tokenizer
+    if not texts:
+        return []
+    found: list[list[int]] = tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
+    return found
+
+
+def _encode_packed(model: SentenceTransformer, rows: list[list[int]]) -> Floats:
+    """(n, d): the vectors of n tokenized texts, the longest first, in one pass without padding."""
+    encoder: Any = model[0]
+    pooling: Any = model[1]
+    lengths = [len(row) for row in rows]
+    groups: list[Group] = []
+    start = 0
+    for length, members in itertools.groupby(lengths):
+        texts = sum(1 for _ in members)
+        groups.append((start, texts, length))
+        start += texts * length
+    ids = torch.tensor(list(itertools.chain.from_iterable(rows)), device=model.device)
+    places = torch.cat([torch.arange(length) for length in lengths]).to(model.device)
+    states = _packed_states(encoder.model, ids, places, groups)
+    vectors = torch.cat([_pool(states[_tokens(group)].view(*group[1:], -1), pooling) for group in groups])
+    if len(model) > 2:
+        vectors = normalize(vectors, dim=1)
+    return vectors[:, : model.truncate_dim].float().cpu().numpy()
+
+
+def _packed_states(bert: Any, ids: torch.Tensor, places: torch.Tensor, groups: list[Group]) -> torch.Tensor:
+    """(tokens, width): BERT's last hidden states of all tokens of all texts, one text behind the other."""
+    states: torch.Tensor = bert.embeddings(input_ids=ids.unsqueeze(0), position_ids=places.unsqueeze(0)).squeeze(0)
+    for layer in bert.encoder.layer:
+        attention = layer.attention.self
+        projected = [linear(states) for linear in (attention.query, attention.key, attention.value)]
+        mixed = torch.empty_like(states)
+        for group in groups:
+            shape = (*group[1:], attention.num_attention_heads, attention.attention_head_size)
+            query, key, value = (part[_tokens(group)].view(shape).transpose(1, 2) for part in projected)
+            mixed[_tokens(group)] = (
+                scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2).flatten(0, 1)
+            )
+        states = layer.feed_forward_chunk(layer.attention.output(mixed, states))
+    return states
+
+
+def _tokens(group: Group) -> slice:
+    """Where a group's tokens lie in the packed row."""
+    start, texts, length = group
+    return slice(start, start + texts * length)
+
+
+def _pool(states: torch.Tensor, pooling: Any) -> torch.Tensor:
+    """(texts, length, width) to (texts, width)."""
+    vectors: torch.Tensor = states[:, 0] if pooling.pooling_mode == "cls" else states.mean(dim=1, dtype=torch.float32)
+    return vectors
+
+
+class OpenVinoTransformer(InputModule):
+    """The encoder of a Sentence Transformers pipeline, run by OpenVINO instead of PyTorch."""
+
+    def __init__(self, compiled: Any, source: Transformer) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.compiled = compiled
+        self.source = [source]  # in a list, so that PyTorch doesn't count its parameters as ours
+
+    @property
+    def tokenizer(self) -> Any:  # type: ignore[override]
+        """The source model's tokenizer."""
+        return self.source[0].tokenizer
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """Where texts are cut, in tokens."""
+        return self.source[0].max_seq_length
+
+    def preprocess(self, inputs: Any, prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
+        """Texts to token ids and masks, as the source model does it."""
+        return dict(self.source[0].preprocess(inputs, prompt=prompt, **kwargs))
+
+    def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Token ids to `token_embeddings` of shape (texts, tokens, width)."""
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        states = self.compiled([features[name].numpy() for name in names])[0]
+        features["token_embeddings"] = torch.from_numpy(states)
+        return features
+
+    def get_embedding_dimension(self) -> int:
+        """The width of the source model."""
+        return int(self.source[0].get_embedding_dimension())
+
+    def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
+        """Not offered: it is rebuilt from its source.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("Rebuilt from its source model, never saved; see helpers.encode.to_openvino.")
+
+
+def to_openvino(model: SentenceTransformer, *, int8: bool = False) -> SentenceTransformer:
+    """A BERT model run by OpenVINO on the CPU; tokenizer, pooling and prompts are the model's own.
+
+    Args:
+        model: a model whose first module is a BERT in float32.
+        int8: quantise weights and activations with nncf, calibrated on the course's unlabelled texts.
+            Vectors move: hold the result against the original on a retrieval set before you use it.
+
+    Raises:
+        CourseError: the extra `fast` isn't installed, or it is no BERT.
+    """
+    try:
+        import openvino
+    except ImportError:
+        raise CourseError('OpenVINO is missing; install it with pip install "embedding-models-course[fast]".') from None
+    encoder: Any = model[0]
+    if not isinstance(model[0], Transformer) or type(encoder.model) is not BertModel:
+        raise CourseError(f"Only a BERT can be converted, and this is {type(model[0]).__name__}; encode it as it is.")
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    sample = encoder.preprocess(["a text", "and a somewhat longer one"])
+    with _silent():
+        converted = openvino.convert_model(
+            _LastHiddenState(encoder.model.eval()),
+            example_input=tuple(sample[name] for name in names),
+            input=[openvino.PartialShape([-1, -1])] * 3,
+        )
+        if int8:
+            converted = _quantised(converted, encoder, names)
+    options = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    compiled = openvino.Core().compile_model(converted, "CPU", options)
+    modules = [OpenVinoTransformer(compiled, model[0]), *list(model)[1:]]
+    return SentenceTransformer(
+        modules=modules, device="cpu", prompts={name: text or "" for name, text in model.prompts.items()}
+    )
+
+
+def _quantised(converted: Any, encoder: Any, names: Sequence[str]) -> Any:
+    """The model in int8, its ranges taken from texts of all lengths."""
+    import nncf
+
+    texts = list(data.texts())
+    chosen = texts[:: max(1, len(texts) // CALIBRATION_TEXTS)][:CALIBRATION_TEXTS]
+    features = [encoder.preprocess([text]) for text in chosen]
+    samples = nncf.Dataset([tuple(f[name].numpy() for name in names) for f in features])
+    # Without VNNI or AMX, sums of 8-bit products overflow 16 bits; half the range for the weights avoids it.
+    found = torch.cpu.get_capabilities()
+    safe = any(found.get(name, False) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+    fix = nncf.OverflowFix.DISABLE if safe else nncf.OverflowFix.ENABLE
+    options = nncf.AdvancedQuantizationParameters(overflow_fix=fix)
+    return nncf.quantize(
+        converted,
+        samples,
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(chosen),
+        advanced_parameters=options,
+    )
+
+
+class _LastHiddenState(torch.nn.Module):
+    """BERT with three inputs and one output, as converters want it."""
+
+    def __init__(self, bert: torch.nn.Module) -> None:
+        super().__init__()
+        self.bert = bert
+
+    def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
+        return self.bert(
+            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
+        ).last_hidden_state
+
+
+@contextlib.contextmanager
+def _silent() -> Any:
+    """Hold back what the converters print to their developers."""
+    from helpers.bundled import quiet
+
+    with (
+        open(os.devnull, "w") as nothing,
+        quiet(),
+        contextlib.redirect_stdout(nothing),
+        contextlib.redirect_stderr(nothing),
+    ):
+        yield

@@ -1,0 +1,169 @@
+"""What goes over the wire: OpenAI's embeddings API, and three fields more.
+
+`input_type` tells a query from a document, as Cohere, Voyage and vLLM name it; `truncate` allows a text to be
+cut; `truncated` in the answer says which were. The routes are `server`'s.
+"""
+
+import base64
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
+
+from helpers.tokens import Floats
+
+Text = Annotated[str, Field(min_length=1)]
+TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
+TokenIds = Annotated[list[TokenId], Field(min_length=1, fail_fast=True)]
+INPUT = "input must be a text, a list of texts, a list of token ids, or a list of such lists, and none of them empty"
+
+
+class EmbeddingRequest(BaseModel):
+    """Texts to turn into vectors."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    input: (
+        Text
+        | Annotated[list[Text], Field(min_length=1, fail_fast=True)]
+        | TokenIds
+        | Annotated[list[TokenIds], Field(min_length=1, fail_fast=True)]
+    ) = Field(
+        description="A text, several, the model's own token ids (special tokens included), or several lists of them.",
+        examples=["Where are the keys?", ["Where are the keys?", "On the shelf by the door."]],
+    )
+    model: str = Field(description="The model's name, as /v1/models lists it.", examples=["all-MiniLM-L6-v2"])
+    encoding_format: Literal["float", "base64"] = Field(
+        default="float", description="base64 is of little-endian float32: a quarter of the bytes."
+    )
+    dimensions: PositiveInt | None = Field(
+        default=None, description="The first so many, normalised; Matryoshka models only."
+    )
+    input_type: Literal["query", "document"] | None = Field(
+        default=None, description="Puts the model's prompt for queries or documents before each text."
+    )
+    truncate: bool | None = Field(
+        default=None,
+        description="Cut texts that are too long for the model, instead of an error; the default is the server's.",
+    )
+    user: str | None = Field(default=None, description="Accepted for OpenAI's sake, and ignored.")
+
+    def inputs(self) -> list[str] | list[list[int]]:
+        """The input as a list, in each of its four forms."""
+        one = isinstance(self.input, str) or isinstance(self.input[0], int)
+        return [self.input] if one else self.input  # type: ignore[return-value]
+
+
+class Embedding(BaseModel):
+    """One vector: numbers, or base64 of little-endian float32."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+
+
+class Usage(BaseModel):
+    """Tokens that the model read, prompts and special tokens included."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingResponse(BaseModel):
+    """Vectors, in the order of the inputs."""
+
+    object: Literal["list"] = "list"
+    data: list[Embedding]
+    model: str
+    usage: Usage
+    truncated: list[int] = Field(description="Places of the inputs that were cut.")
+
+
+class ServedModel(BaseModel):
+    """The model behind this server, and what its weights are."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    weights: str = Field(description="hub, bundled, local, stand-in or twin, and how to know them.")
+    dimensions: int
+    max_tokens: int
+    matryoshka: bool
+    prompts: dict[str, str]
+
+
+class ModelList(BaseModel):
+    """The models of this server: one."""
+
+    object: Literal["list"] = "list"
+    data: list[ServedModel]
+
+
+class Problem(BaseModel):
+    """What was wrong, and the mend."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """An error in OpenAI's shape."""
+
+    error: Problem
+
+
+class ApiError(Exception):
+    """An answer that is an error: a status, and a sentence for the person."""
+
+    def __init__(
+        self, status: int, message: str, *, param: str | None = None, code: str | None = None, **headers: str
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        kinds = {401: "authentication_error", 429: "rate_limit_error"}
+        kind = kinds.get(status, "server_error" if status >= 500 else "invalid_request_error")
+        self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+_request: TypeAdapter[EmbeddingRequest] = TypeAdapter(EmbeddingRequest)
+
+
+def parse(body: bytes) -> EmbeddingRequest:
+    """A request from its JSON.
+
+    Raises:
+        ApiError: 400, and names the field; the texts are never repeated.
+    """
+    try:
+        return _request.validate_json(body)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if not problem["loc"]:
+        raise ApiError(400, f"The body is no JSON object in UTF-8: {problem['msg']}.", code="invalid_json")
+    field = str(problem["loc"][0])
+    known = field in EmbeddingRequest.model_fields
+    message = INPUT if field == "input" else f"{field if known else 'The body'}: {problem['msg']}"
+    if not known:
+        message = f"There is no field {field[:40]!r}; there are {', '.join(EmbeddingRequest.model_fields)}"
+    raise ApiError(400, f"{message}.", param=field if known else None)
+
+
+def answer(vectors: Floats, wanted: EmbeddingRequest, *, model: str, tokens: int, truncated: list[int]) -> bytes:
+    """The JSON of an `EmbeddingResponse`."""
+    found: list[Any]
+    if wanted.encoding_format == "base64":
+        found = [base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii") for vector in vectors]
+    else:
+        found = vectors.tolist()
+    body = {
+        "object": "list",
+        "data": [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(found)],
+        "model": model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        "truncated": truncated,
+    }
+    return json.dumps(body, separators=(",", ":")).encode("ascii")

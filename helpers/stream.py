@@ -1,0 +1,240 @@
+"""Encode a file that is larger than the memory, in chunks, so that it can be killed and goes on.
+
+`stream` reads a Parquet or JSONL file and writes a folder that any Parquet reader takes whole:
+
+    vectors/_manifest.json         what was encoded with what
+    vectors/part-00000.parquet     columns `row` (in the source) and `embedding`
+
+A part is written under another name, forced to the disk, and renamed: it is there whole or not at all.
+Whatever the moment of a crash, the parts that are there are right, and the next call writes the others.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from sentence_transformers import SentenceTransformer
+from tqdm.auto import tqdm
+
+from helpers import models
+from helpers.encode import TOKEN_BUDGET, encode
+from helpers.errors import CourseError
+
+try:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+except ImportError:
+    raise CourseError('pyarrow is missing; install it with pip install "embedding-models-course[fast]".') from None
+
+CHUNK_TEXTS = 4096
+READ_BYTES = 1 << 20
+
+
+def stream(
+    model: SentenceTransformer,
+    source: str | Path,
+    target: str | Path,
+    *,
+    column: str = "text",
+    chunk_texts: int = CHUNK_TEXTS,
+    token_budget: int = TOKEN_BUDGET,
+    prompt: str | None = None,
+) -> int:
+    """Encode a column of texts into a folder of Parquet files; called again, it goes on where it stopped.
+
+    Args:
+        model: any Sentence Transformers model.
+        source: a `.parquet` or `.jsonl` file.
+        target: the folder to write; made if it isn't there.
+        column: the column, or key of each line, that holds the text.
+        chunk_texts: texts a part; what a crash costs at most, and what the memory holds at a time.
+        token_budget: tokens a batch; see `encode`.
+        prompt: put before each text; None is the model's default.
+
+    Returns:
+        How many texts this call encoded.
+
+    Raises:
+        CourseError: the source can't be read, a row has no text, the folder belongs to another model or
+            source, another process writes to it, or it can't be written.
+    """
+    source, target = Path(source).expanduser(), Path(target).expanduser()
+    if chunk_texts < 1:
+        raise CourseError(f"chunk_texts is {chunk_texts}; it must be 1 or more.")
+    sha256, rows = _fingerprint(source)
+    manifest = {
+        "model": str(models.weights(model)),
+        "parameters_sha256": _parameters(model),
+        "dtype": str(model.dtype),
+        "max_seq_length": model.max_seq_length,
+        "truncate_dim": model.truncate_dim,
+        "prompt": prompt if prompt is not None else model.prompts.get(model.default_prompt_name or ""),
+        "source": source.name,
+        "source_sha256": sha256,
+        "column": column,
+        "chunk_texts": chunk_texts,
+    }
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with FileLock(target / ".lock", timeout=0):
+            _agree(target / "_manifest.json", manifest)
+            vectors_of = partial(encode, model, token_budget=token_budget, prompt=prompt)
+            return _encode_missing(_texts(source, column), target, rows, chunk_texts, vectors_of)
+    except Timeout:
+        raise CourseError(f"{target}: another process is writing here; wait for it, or name another folder.") from None
+    except OSError as error:
+        raise CourseError(
+            f"{target}: a file can't be written ({error.strerror or error}); make room, then call again: "
+            "the parts that are there are kept."
+        ) from error
+
+
+def _encode_missing(
+    texts: Iterator[str], target: Path, rows: int, chunk_texts: int, vectors_of: Callable[[list[str]], Any]
+) -> int:
+    """Encode the chunks that have no part yet; how many texts that were."""
+    encoded, first = 0, 0
+    with tqdm(total=rows, unit="text", desc=target.name) as bar:
+        for number in itertools.count():
+            chunk = list(itertools.islice(texts, chunk_texts))
+            if not chunk:
+                return encoded
+            part = target / f"part-{number:05}.parquet"
+            if _complete(part, len(chunk)):
+                bar.initial += len(chunk)  # not counted in the rate
+                bar.update(len(chunk))
+            else:
+                _write_part(part, first, vectors_of(chunk))
+                encoded += len(chunk)
+                bar.update(len(chunk))
+            first += len(chunk)
+    raise AssertionError("never reached")
+
+
+def _complete(part: Path, rows: int) -> bool:
+    """Whether a part is there, with a readable footer and all its rows."""
+    try:
+        return bool(pq.read_metadata(part).num_rows == rows)
+    except (OSError, pa.ArrowInvalid):
+        return False
+
+
+def _write_part(part: Path, first: int, vectors: Any) -> None:
+    """Write rows `first`, `first + 1` ... with their vectors (n, d), whole or not at all."""
+    flat = pa.array(np.ascontiguousarray(vectors).ravel())
+    embedding = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    table = pa.table({"row": pa.array(np.arange(first, first + len(vectors))), "embedding": embedding})
+    scratch = part.with_name(f".{part.name}.tmp")
+    try:
+        pq.write_table(table, scratch, compression="none")
+        _publish(scratch, part)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def _publish(scratch: Path, final: Path) -> None:
+    """Give a written file its name once its bytes, and then the name, are on the disk."""
+    with scratch.open("rb+") as file:
+        os.fsync(file.fileno())
+    scratch.replace(final)
+    if os.name == "posix":  # Windows can't open a folder
+        folder = os.open(final.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _agree(path: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest of a new folder, or hold it against that of an old one."""
+    if not path.exists():
+        if any(path.parent.glob("part-*.parquet")):
+            raise CourseError(f"{path.parent}: there are parts but no {path.name}; name an empty folder.")
+        scratch = path.with_name(f".{path.name}.tmp")
+        scratch.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        _publish(scratch, path)
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    changed = [key for key in manifest if before.get(key) != manifest[key]]
+    if changed:
+        told = "; ".join(f"{key} was {before.get(key)!r} and is {manifest[key]!r}" for key in changed)
+        raise CourseError(f"{path.parent} was begun with something else: {told}. Name another folder.")
+
+
+def _fingerprint(source: Path) -> tuple[str, int]:
+    """The sha256 of the source and how many rows it has, read in pieces."""
+    if not source.is_file():
+        raise CourseError(f"{source}: there is no such file.")
+    if source.suffix not in (".parquet", ".jsonl"):
+        raise CourseError(f"{source}: it must be a .parquet or a .jsonl file.")
+    digest, lines = hashlib.sha256(), 0
+    with source.open("rb") as file:
+        while piece := file.read(READ_BYTES):
+            digest.update(piece)
+            lines += piece.count(b"\n")
+            last = piece
+    if source.suffix == ".parquet":
+        return digest.hexdigest(), _parquet(source).metadata.num_rows
+    unfinished = bool(lines or source.stat().st_size) and not last.endswith(b"\n")
+    return digest.hexdigest(), lines + unfinished
+
+
+def _parameters(model: SentenceTransformer) -> str:
+    """The sha256 of a model's parameters, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _texts(source: Path, column: str) -> Iterator[str]:
+    """The texts of a source, one after the other."""
+    rows = _parquet_column(source, column) if source.suffix == ".parquet" else _jsonl_column(source, column)
+    for number, text in enumerate(rows, start=1):
+        if not isinstance(text, str):
+            raise CourseError(
+                f"{source}, row {number}: {column!r} holds {text!r}, which is no text; mend or drop the row."
+            )
+        yield text
+
+
+def _parquet(source: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(source)
+    except pa.ArrowInvalid as error:
+        raise CourseError(f"{source}: it is no Parquet file, or not a whole one ({error}).") from None
+
+
+def _parquet_column(source: Path, column: str) -> Iterator[Any]:
+    file = _parquet(source)
+    _has(source, column, file.schema_arrow.names)
+    for batch in file.iter_batches(batch_size=1024, columns=[column]):
+        yield from batch.column(0).to_pylist()
+
+
+def _jsonl_column(source: Path, column: str) -> Iterator[Any]:
+    with source.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                raise CourseError(f"{source}, line {number}: it is no JSON in UTF-8; write an object a line.") from None
+            if not isinstance(row, dict):
+                raise CourseError(f"{source}, line {number}: it is no JSON object; write one a line.")
+            _has(f"{source}, line {number}", column, list(row))
+            yield row[column]
+
+
+def _has(where: object, column: str, columns: Sequence[str]) -> None:
+    if column not in columns:
+        raise CourseError(f"{where}: there is no {column!r}; it has {', '.join(columns)}. Name one with column=.")

@@ -1,0 +1,84 @@
+"""Texts to token ids, and token ids to vectors: the two halves of `encode`, apart.
+
+A server counts before it computes: limits, usage and batches rest on the same ids. Queues are `batcher`'s,
+HTTP is `server`'s.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer
+
+from helpers.encode import _encode_packed as encode_packed
+from helpers.encode import runs_unpadded
+from helpers.errors import CourseError
+
+Floats = NDArray[np.float32]
+Row = list[int]
+
+
+class TokenizedModel:
+    """A Sentence Transformers model that takes token ids.
+
+    Attributes:
+        max_tokens: tokens that the model reads of a text, special tokens included.
+        dims: d, the size of a vector.
+    """
+
+    def __init__(self, model: SentenceTransformer) -> None:
+        """Take a model with a fast tokenizer; anything else raises CourseError."""
+        backend = getattr(getattr(model[0], "tokenizer", None), "backend_tokenizer", None)
+        if backend is None or not all(getattr(module, "include_prompt", True) for module in model):
+            raise CourseError(
+                "Only transformer models with a fast tokenizer, whose pooling counts the prompt in, can be served; "
+                "serve another one, such as all-MiniLM-L6-v2."
+            )
+        self.model = model
+        # A copy: the library sets truncation on the original with each call, which two threads can't share.
+        self._tokenizer = Tokenizer.from_str(backend.to_str())
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self.vocabulary = self._tokenizer.get_vocab_size()
+        self.max_tokens = int(min(model.max_seq_length or 10**9, model.tokenizer.model_max_length))
+        self.dims = int(model.get_embedding_dimension() or 0)
+        frame = self._tokenizer.encode("a")
+        inside = [i for i, special in enumerate(frame.special_tokens_mask) if not special]
+        self.before, self.after = frame.ids[: inside[0]], frame.ids[inside[-1] + 1 :]
+
+    def tokenize(self, texts: Sequence[str]) -> list[Row]:
+        """Token ids of each text, special tokens included, nothing cut. Releases the interpreter's lock."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+    def own(self, row: Row) -> bool:
+        """Whether ids can be this tokenizer's: in its vocabulary, between its special tokens."""
+        start, end = len(self.before), len(row) - len(self.after)
+        return (
+            start < end
+            and row[:start] == self.before
+            and row[end:] == self.after
+            and min(row) >= 0
+            and max(row) < self.vocabulary
+        )
+
+    def cut(self, row: Row) -> Row:
+        """The first `max_tokens` ids, the closing special tokens kept, as the library truncates."""
+        if len(row) <= self.max_tokens:
+            return row
+        return row[: self.max_tokens - len(self.after)] + self.after
+
+    def encode(self, rows: list[Row]) -> Floats:
+        """(n, d) float32 of n rows, the longest first; in one pass, unpadded where the model is a plain BERT."""
+        with torch.inference_mode():
+            if runs_unpadded(self.model):
+                return encode_packed(self.model, rows)
+            tokenizer: Any = self.model.tokenizer
+            features: dict[str, Any] = {"input_ids": rows}
+            if "token_type_ids" in tokenizer.model_input_names:
+                features["token_type_ids"] = [[0] * len(row) for row in rows]
+            padded = tokenizer.pad(features, return_tensors="pt").to(self.model.device)
+            vectors = self.model(dict(padded))["sentence_embedding"]
+            return np.asarray(vectors[:, : self.model.truncate_dim].float().cpu().numpy())

@@ -1,0 +1,340 @@
+# %% [markdown]
+# # 08 · Choosing a model
+#
+# After this lesson you can
+# - **filter** a catalogue by what your use requires, with a reason for each model that is out,
+# - **trade** a published score against a measured speed, on one named benchmark,
+# - **settle** the choice by measuring the last candidates on data of your own.
+#
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+#
+# Lesson 07 read the catalogue: complete runs, zero-shot share, Pareto front. This lesson decides with it. Nowhere
+# does it end in one winner for everybody. A decision is a filter, then a trade-off, then a measurement.
+
+# %% tags=["parameters"]
+benchmark: str = "MTEB(Multilingual, v2)"  # the one whose score counts, by its exact name
+commercial: bool = True  # the licence must allow use in a business
+languages: int = 20  # how many languages the model must claim, at least
+tokens: int = 2048  # how long a text it must read whole, at least
+memory_mb: float = 3000.0  # what the weights may take in float32, in MB (10^6 bytes)
+remote_code: bool = False  # whether the model may run code from its own repository
+
+# %%
+import textwrap
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+from IPython.display import display
+from matplotlib import pyplot as plt
+
+from helpers import benchmark as benchmarks
+from helpers import catalog, choosing, data, load, speed, twins
+from helpers.choosing import Needs, choose, tree
+
+pd.set_option("display.max_rows", 100)
+mini = load("all-MiniLM-L6-v2")
+print(f"device {mini.device}; {len(catalog.cards())} models in the catalogue; weights {mini.weights.kind}")
+
+# %% [markdown]
+# ## First, whether to choose at all
+#
+# An open model that you run yourself is one answer, a commercial API another, and an open model that somebody hosts
+# for you a third. What decides is volume, privacy and who is on call; lesson 12 does that sum. From here on the
+# answer is an open model.
+#
+# ## A choice by feeling
+#
+# This is how many guides choose: a priority, a name. Here is such a tree as a function.
+
+
+# %%
+def by_feeling(priority: str, tokens: int = 512, large_gpu: bool = False) -> str:
+    """A model for a priority, as guides of 2024 have it."""
+    if priority == "speed":
+        return "all-MiniLM-L6-v2"
+    if priority == "multilingual":
+        return "multilingual-e5-large"
+    if tokens <= 512:
+        return "bge-large-en-v1.5"
+    return "bge-m3" if large_gpu else "nomic-embed-text-v1.5"
+
+
+print(by_feeling("speed"), by_feeling("multilingual"), by_feeling("quality", tokens=8000), sep="\n")
+
+# %% [markdown]
+# What it never asks: may you use the model in your product? Does it run code from its repository on your machine? Does
+# it fit? **Decide, then run:** which of the tree's five answers would you have to take back?
+
+# %%
+answers = [by_feeling("speed"), by_feeling("multilingual"), by_feeling("quality")]
+answers += [by_feeling("quality", 8000, True), by_feeling("quality", 8000)]
+old = [catalog.card(name) for name in answers]
+pd.DataFrame(
+    {
+        "licence": [c.license for c in old],
+        "code of its own": [c.trust_remote_code for c in old],
+        "languages": [c.languages_mteb for c in old],
+        "tokens": [c.max_tokens for c in old],
+        "float32 weights (MB)": [round(choosing.weights_mb(c)) for c in old],
+    },
+    index=answers,
+)
+
+# %%
+print("Runs code of its own at the pinned revision:", ", ".join(c.name for c in old if c.trust_remote_code))
+several = [c.name for c in old if c.languages_mteb > 1]
+print(f"Claim more than one language: {', '.join(several)}. The tree offers {several[-1]} to readers of English alone.")
+
+# %% [markdown]
+# And `bge-m3` was meant to want a "large GPU". Its weights are in the last column: by today's cards that is little.
+#
+# ## The filter
+#
+# `Needs` says what a use requires. Some needs are yes or no, and no score makes up for failing them: the licence,
+# code of the model's own, the languages, the length of your texts, the memory. `choose` applies them to the whole
+# catalogue and returns the candidates, and for each of the others every reason against it.
+
+# %%
+needs = Needs(benchmark, commercial, languages, tokens, memory_mb, remote_code)
+choice = choose(needs)
+print(needs)
+print(f"{len(choice.kept)} candidates, {len(choice.excluded)} excluded. Some of the reasons:")
+for name, reasons in list(choice.excluded.items())[:3] + list(choice.excluded.items())[-3:]:
+    print(textwrap.fill(f"  {name}: {'; '.join(reasons)}", 110, subsequent_indent="    "))
+
+# %% [markdown]
+# Which need costs most? A model may fail several, so the first column counts each, and the second those models that
+# this need *alone* keeps out. If the second is large, ask whether the need is really one.
+
+# %%
+kinds = {name: [reason.split("(")[0].strip() for reason in why] for name, why in choice.excluded.items()}
+every = Counter(kind for found in kinds.values() for kind in found)
+alone = Counter(found[0] for found in kinds.values() if len(found) == 1)
+pd.DataFrame({"models that fail it": every, "and nothing else": alone}).fillna(0).astype(int).sort_values(
+    "models that fail it", ascending=False
+)
+
+# %% [markdown]
+# **Unknown is not yes.** A model whose licence the catalogue doesn't know is out, with that as its reason. Nor is it
+# no: the reason tells you which fact to look up. "Terms of its own" is the same: EmbeddingGemma may suit you, once
+# somebody has read [its terms](https://ai.google.dev/gemma/terms). And "open" has degrees, which lesson 07 counted:
+# weights, code, data.
+
+# %%
+for name, reasons in choose(Needs()).excluded.items():  # commercial use and no code of its own, nothing else
+    if all("unknown" in reason or "terms" in reason for reason in reasons):
+        print(f"{name}\n    {'; '.join(reasons)}")
+
+# %% [markdown]
+# The count of languages is what each model *claims* (by mteb's metadata), not which ones, and not how well. A model
+# of 99 languages may still be poor at yours.
+#
+# ### The wrong measure of size
+#
+# Some guides sort models by the vector's length: 384 is small, 1024 is large. **Decide, then run:** can you tell the
+# memory from the dimensions?
+
+# %%
+sized = [c for c in catalog.cards() if c.params_total]
+groups = pd.DataFrame({"dims": [c.dims for c in sized], "millions": [c.params_total / 1e6 for c in sized]})
+spread = groups.groupby("dims").millions.agg(["count", "min", "max"]).round(1)
+spread[spread["count"] > 2].rename(columns={"min": "smallest (M parameters)", "max": "largest (M parameters)"})
+
+# %%
+same = [c for c in sized if c.dims == 384]
+small, large = (pick(same, key=lambda c: c.params_total) for pick in (min, max))
+ratio = large.params_total / small.params_total
+print(f"Both 384 dimensions: {small.name} {small.params_total / 1e6:.0f}M parameters,", end=" ")
+print(f"{large.name} {large.params_total / 1e6:.0f}M: {ratio:.1f} times as many.")
+
+# %% [markdown]
+# Dimensions decide what the *index* takes; parameters decide what the *model* takes. The filter uses parameters,
+# four bytes each in float32. (Running it takes more: activations, the tokenizer, the library. Half precision takes
+# half.)
+#
+# ## The tree
+#
+# The same rules as a picture. `tree` asks the questions of `choose` in their order and counts who leaves at each, so
+# the drawing can't say something else than the function. JupyterLab draws it; elsewhere you see its text.
+
+# %%
+drawn = tree(needs)
+display({"text/markdown": f"```mermaid\n{drawn}\n```", "text/plain": drawn}, raw=True)
+
+# %% [markdown]
+# A model leaves at the *first* question it fails, so the order of the questions changes the counts at the leaves, but
+# never who is left. Below, each question alone:
+
+# %%
+for rule in choosing.asked(needs):
+    passing = [c for c in catalog.cards() if rule.fails(c, needs) is None]
+    print(f"{rule.question(needs):40s} {len(passing):3d} of {len(catalog.cards())} pass")
+print(f"{'All of them':40s} {len(choice.kept):3d}")
+assert all(rule.fails(c, needs) is None for rule in choosing.asked(needs) for c in choice.kept)
+
+# %% [markdown]
+# ## The trade-off
+#
+# The candidates differ in degree now. Lesson 07 had a matrix of the whole catalogue; this one holds the candidates,
+# on **one** benchmark. The score is a mean over all its tasks, complete runs only. The speed was measured on one CPU
+# core with the model's *twin*: its exact architecture with random weights, which has its speed and none of its
+# quality, on texts of one length (`helpers/facts/measured_cpu.csv`).
+
+# %%
+matrix = choice.table()
+matrix.round(2).astype(object).where(matrix.notna(), "unknown")
+
+# %%
+run = twins.measured().query("device == 'cpu'").iloc[0]
+print(f"Speed: {run.hardware}, {run.threads} thread, texts of {run.tokens} tokens, torch {run.torch}, {run.date}.")
+print(f"On the front of {needs.benchmark} and speed: {', '.join(choice.front()) or 'nobody'}")
+unplaced = matrix.index[matrix.front.isna()]
+print(f"{len(unplaced)} candidates have a figure missing and so no place: {', '.join(unplaced) or 'none'}")
+
+# %% [markdown]
+# A model is on the **Pareto front** if no other candidate is as good and as fast, and better at one of the two. The
+# front is a menu. Which dish is yours depends on how much speed a point is worth to *you*. A candidate with a missing
+# figure is neither on the front nor off it; if its score is high, measure its speed.
+
+# %%
+placed = matrix.dropna(subset=["front"]).sort_values("tokens/s (twin, CPU)")
+x, y, front = placed["tokens/s (twin, CPU)"], placed[needs.benchmark], placed["front"].astype(bool)
+figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+axes.step(x[front], y[front], where="pre", color="tab:blue", alpha=0.6)
+axes.scatter(x[front], y[front], color="tab:blue", label="on the front")
+axes.scatter(x[~front], y[~front], color="tab:orange", marker="s", label="beaten by another candidate")
+for name in placed.index:
+    axes.annotate(name.split("/")[1], (x[name], y[name]), (5, 6), textcoords="offset points", fontsize=8)
+axes.set(
+    xscale="log", xlabel="tokens/s of the twin (one CPU core, log scale)", ylabel=f"{needs.benchmark}, mean over tasks"
+)
+axes.margins(x=0.25, y=0.15)
+axes.legend()
+plt.show()
+
+# %% [markdown]
+# ### The benchmark decides with you
+#
+# The same filter, another benchmark. MTEB(eng, v1), MTEB(eng, v2) and MTEB(Multilingual, v2) have different tasks, so
+# they never share a column, and their points can't be compared. But *who is on the front* can.
+
+# %%
+english = Needs("MTEB(eng, v2)", commercial, languages, tokens, memory_mb, remote_code)
+fronts = {n.benchmark: set(choose(n).front()) for n in (needs, english)}
+names = sorted(set().union(*fronts.values()))
+pd.DataFrame({b: ["on the front" if n in f else "-" for n in names] for b, f in fronts.items()}, index=names)
+
+# %% [markdown]
+# A dash has two possible causes: beaten, or without a complete run there. `bge-m3`, for one, has no complete English
+# run, so nobody can say its rank among English scores, however often one is quoted.
+#
+# ## The tree by feeling, held against today
+#
+# Now the five old answers. For each: its score on the benchmark that fits the branch, and the models that meet the
+# same need, are **no larger**, allow commercial use, run no code of their own, and score higher.
+
+# %%
+BRANCHES = {
+    "speed": ("all-MiniLM-L6-v2", Needs("MTEB(eng, v2)")),
+    "multilingual": ("multilingual-e5-large", Needs("MTEB(Multilingual, v2)", languages=20)),
+    "quality, up to 512 tokens": ("bge-large-en-v1.5", Needs("MTEB(eng, v2)", tokens=512)),
+    "longer, large GPU": ("bge-m3", Needs("MTEB(Multilingual, v2)", languages=20, tokens=8192)),
+    "longer, small GPU": ("nomic-embed-text-v1.5", Needs("MTEB(eng, v2)", tokens=8192)),
+}
+rows = {}
+for branch, (name, need) in BRANCHES.items():
+    card = catalog.card(name)
+    scored = [(choosing.score(c, need.benchmark), c) for c in choose(need).kept if c.params_total <= card.params_total]
+    mine = choosing.score(card, need.benchmark)
+    better = sorted(((s, c.name) for s, c in scored if s is not None and s > mine), reverse=True)
+    told = "; ".join(f"{n} {s:.2f}" for s, n in better[:2]) or "none in the catalogue"
+    rows[branch] = (name, need.benchmark, mine, len(better), told)
+with pd.option_context("display.max_colwidth", None):
+    columns = ["the old answer", "benchmark", "its score", "no larger and higher", "the best two of them"]
+    display(pd.DataFrame.from_dict(rows, orient="index", columns=columns))
+
+# %% [markdown]
+# Each row has its own benchmark, so don't read the column of scores downwards. Even "speed" has moved. A *static*
+# model, a table of token vectors, is faster than any layer. Here is the bundled one beside MiniLM, on this machine.
+
+# %%
+static = load("all-MiniLM-L6-v2-static-256")
+rates = {name: speed.measure(model, data.texts()[:12]) for name, model in {"MiniLM": mini, "static": static}.items()}
+for name, measured in rates.items():
+    print(f"{name:7s} {measured.texts_per_s:10,.0f} texts/s, {measured.tokens_per_s:10,.0f} tokens/s")
+print(f"static / MiniLM: {rates['static'].tokens_per_s / rates['MiniLM'].tokens_per_s:,.0f} times the tokens")
+
+# %% [markdown]
+# ### Stars
+#
+# Guides also give stars. One gave `all-mpnet-base-v2` four and `all-MiniLM-L6-v2` three, and left `bge-small-en-v1.5`
+# out. Stars have no unit and no benchmark. Here are the figures, all of MTEB(eng, v1), as published.
+
+# %%
+starred = [catalog.card(name) for name in ("all-mpnet-base-v2", "all-MiniLM-L6-v2", "bge-small-en-v1.5")]
+figures = {c.name: (c.eng_v1_published, round(c.params_total / 1e6)) for c in starred}
+best = max(figures, key=lambda name: figures[name][0])
+print(f"Highest of the three: {best}, by {figures[best][0] - max(v[0] for n, v in figures.items() if n != best):.2f}")
+pd.DataFrame(figures, index=["MTEB(eng, v1), published", "parameters (M)"]).T
+
+# %% [markdown]
+# ## The measurement
+#
+# A published mean is over other people's tasks. The last step is yours: two or three candidates, your queries, your
+# documents. Offline, the real models at hand are MiniLM, its static derivative, and a lexical one. The data are the
+# course's hard retrieval set; put your own in its place with `data.read("folder")`. nDCG@10 is 1 where the right
+# documents stand on top. In brackets the 95 percent interval over the queries.
+
+# %%
+candidates = {"MiniLM": mini, "static": static, "tfidf-4096": load("tfidf-4096")}
+search = data.Dataset("retrieval", retrieval=data.retrieval())
+quality = {name: benchmarks.score(model, search)[0]["ndcg@10"] for name, model in candidates.items()}
+rank = benchmarks.rank_groups(list(quality.values()))
+pd.DataFrame({"nDCG@10": [str(q) for q in quality.values()], "rank": rank}, index=list(quality))
+
+# %%
+leaders = [name for name, place in zip(quality, rank, strict=True) if place == 1]
+tied = len({*rank}) < len(rank)
+print(f"In the first group: {', '.join(leaders)}, on {len(search.retrieval.queries)} queries.")
+print("Models that share a rank aren't told apart by their intervals here." if tied else "All intervals are apart.")
+
+# %% [markdown]
+# Models whose intervals overlap share a rank. Then take the cheaper one, or collect more queries. Against one common
+# mistake: a single number that mixes quality and speed. A formula of such guides multiplies quality by a
+# factor that grows with speed up to a cap. **Decide, then run:** what does the cap do?
+
+# %%
+given = {"bge-base-en-v1.5": (0.50, 400.0), "all-MiniLM-L6-v2": (0.46, 2000.0)}  # an example, not a measurement
+combined = {
+    cap: {name: benchmarks.combined_score(*values, speed_cap=cap) for name, values in given.items()}
+    for cap in (100.0, 500.0, 2000.0)
+}
+shown = pd.DataFrame(combined).T.rename_axis("cap (texts/s)")
+shown.assign(first=shown.idxmax(axis=1))
+
+# %%
+order = {cap: max(scores, key=scores.get) for cap, scores in combined.items()}
+changed = len(set(order.values())) > 1
+print("The cap alone decides who is first." if changed else "The cap doesn't change the first here.")
+assert np.isclose(combined[100.0]["bge-base-en-v1.5"], 0.50), "below both speeds the cap makes speed count for nothing"
+
+# %% [markdown]
+# The winner was in the choice of the cap, not in the models. That is why `choose` returns candidates and a front, and
+# leaves the last word to you. Lesson 14 runs the measurement in full.
+#
+# ## Recap
+#
+# - **Filter**: licence, code of its own, languages, context and memory are yes or no. What is unknown is out by name,
+#   never guessed; size is parameters, not dimensions.
+# - **Trade**: one benchmark by its exact name, complete runs, a speed that was measured and says on what. The result
+#   is a front, and it changes with the benchmark.
+# - **Settle**: measure the last candidates on your own queries, with intervals. Where they overlap, take the cheaper.
+#
+# Test yourself: Why may the order of the filter's questions change the counts but not the candidates? A candidate has
+# no speed in the table: is it off the front? Why does the combined score need a cap, and what does it hide?
+#
+# Now the exercise: [three answers, one benchmark](../exercises/08_choosing_a_model/08_choosing_a_model.ipynb)
+#
+# Sources: the catalogue `helpers/facts/models.csv` with a source for each figure (mteb's model metadata; the results
+# repository embeddings-benchmark/results of 2026-08-20; model cards); speeds from `benchmarks/twins.py`.

@@ -1,0 +1,258 @@
+# %% [markdown]
+# # 09 · MTEB
+#
+# After this lesson you can
+# - **navigate** the leaderboard from code: benchmarks, tasks, and the filters that decide,
+# - **check** a model's metadata and its zero-shot share before you believe a score,
+# - **evaluate** a model on a task of your own with `mteb`, and get the same figure from the course's helpers.
+#
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+#
+# The [leaderboard](https://huggingface.co/spaces/mteb/leaderboard) is a page over a Python library, `mteb`. All that
+# it filters by is in the library, and the library works offline. Lesson 08 used the scores; here is where they come
+# from.
+
+# %% tags=["parameters"]
+source: str = "auto"  # "hub" also evaluates on NanoBEIR, which downloads its data sets and the model
+
+# %%
+import logging
+import warnings
+from typing import Any
+
+import datasets
+import huggingface_hub
+import mteb
+import pandas as pd
+from matplotlib import pyplot as plt
+from mteb.abstasks import AbsTaskRetrieval
+from mteb.abstasks.task_metadata import TaskMetadata
+
+from helpers import benchmark, catalog, choosing, data, load, models
+
+huggingface_hub.constants.HF_HUB_OFFLINE = not models.hub_reachable()  # no waiting for a hub that doesn't answer
+warnings.filterwarnings("ignore", category=FutureWarning)
+logging.getLogger("mteb").setLevel(logging.ERROR)
+datasets.disable_progress_bars()
+mini = load("all-MiniLM-L6-v2", device="cpu")
+print(f"device {mini.device}, mteb {mteb.__version__}; weights {mini.weights.kind}")
+
+# %% [markdown]
+# ## A benchmark is a list of tasks
+#
+# The first choice on the page is the benchmark, and it decides more than any filter. In code it has an exact name.
+
+# %%
+names = ["MTEB(eng, v1)", "MTEB(eng, v2)", "MTEB(Multilingual, v2)"]
+boards = {name: mteb.get_benchmark(name) for name in names}
+kinds = {name: pd.Series([t.metadata.type for t in board.tasks]).value_counts() for name, board in boards.items()}
+table = pd.DataFrame(kinds).fillna(0).astype(int)
+table.loc["all tasks"] = table.sum()
+table
+
+# %% [markdown]
+# A "mean over tasks" weights each type by its number of tasks, so it depends on this table. **Decide, then run:** v2
+# is the newer English benchmark. How many of v1's tasks are still in it?
+
+# %%
+tasks = {name: {t.metadata.name for t in board.tasks} for name, board in boards.items()}
+one, two = tasks["MTEB(eng, v1)"], tasks["MTEB(eng, v2)"]
+print(f"in both {len(one & two)}, only in v1 {len(one - two)}, only in v2 {len(two - one)}")
+print("only in v1:", ", ".join(sorted(one - two)[:5]), "...")
+print("only in v2:", ", ".join(sorted(two - one)[:5]), "...")
+
+# %% [markdown]
+# Tasks with a new ending are new data: fewer documents, harder negatives, repaired labels. So the two means are over
+# different things, and **v1 and v2 never share a column**. Here is what happens to models that ran both.
+
+# %%
+both = {c.name: (choosing.score(c, "MTEB(eng, v1)"), choosing.score(c, "MTEB(eng, v2)")) for c in catalog.cards()}
+both = pd.DataFrame({n: v for n, v in both.items() if None not in v}, index=names[:2]).T
+shift = both[names[1]] - both[names[0]]
+print(f"{len(both)} models have complete runs of both; v2 minus v1 is {shift.min():+.2f} to {shift.max():+.2f}.")
+ranks = both.rank(ascending=False)
+print(f"{(ranks[names[0]] != ranks[names[1]]).sum()} of them stand at another rank.")
+
+# %%
+figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+axes.scatter(both[names[0]], both[names[1]], color="tab:blue", label="a model with both runs")
+ends = [both.min().min(), both.max().max()]
+axes.plot(ends, ends, color="grey", linestyle="--", label="equal")
+axes.set(xlabel="MTEB(eng, v1), mean over tasks (0 to 100)", ylabel="MTEB(eng, v2), mean over tasks (0 to 100)")
+axes.legend()
+plt.show()
+pd.DataFrame({"rank on v1": ranks[names[0]], "rank on v2": ranks[names[1]]}).astype(int).sort_values(
+    "rank on v2"
+).head()
+
+# %% [markdown]
+# ### Your use as a filter on tasks
+#
+# `get_tasks` filters as the page does: by type, language and domain. A score on the tasks like yours says more than
+# the mean of all.
+
+# %%
+wanted = {"task_types": ["Retrieval"], "languages": ["deu"], "domains": ["Legal"]}
+for until in range(1, len(wanted) + 1):
+    chosen = dict(list(wanted.items())[:until])
+    print(f"{len(mteb.get_tasks(**chosen)):4d} tasks for {chosen}")
+
+# %% [markdown]
+# ## The filters on models
+#
+# Today's page has: availability (open weights), compatibility (Sentence Transformers), parameters, instructions,
+# zero-shot, model type. The same in code; each filter alone, then those of a careful reader together.
+
+# %%
+board = list(boards["MTEB(eng, v2)"].tasks)
+filters: dict[str, dict[str, Any]] = {
+    "all": {},
+    "availability": {"open_weights": True},
+    "compatibility": {"frameworks": ["Sentence Transformers"]},
+    "parameters": {"n_parameters_range": (None, 600_000_000)},
+    "instructions": {"use_instructions": False},
+    "model type": {"model_types": ["dense"]},
+}
+found = {name: len(mteb.get_model_metas(**chosen)) for name, chosen in filters.items()}
+careful = mteb.get_model_metas(**filters["availability"], **filters["compatibility"], **filters["parameters"])
+pd.Series(found | {"the first three together": len(careful)}, name="models that mteb knows").to_frame()
+
+# %% [markdown]
+# "Open weights" isn't "free to use". The page has no filter for the licence; the metadata has it.
+
+# %%
+licences = pd.Series([meta.license or "unknown" for meta in careful]).astype(str)
+licences.str.replace("http.*", "its own text", regex=True).value_counts().head(8).to_frame("models")
+
+# %% [markdown]
+# ## The zero-shot share
+#
+# `training_datasets` names what a model was trained on, as far as its publisher says. The share is counted by tasks:
+# the part of the benchmark that is *not* among them. First by hand, then mteb's own.
+
+
+# %%
+def share_by_hand(model: str, name: str) -> int | None:
+    """The percentage of a benchmark's tasks that a model wasn't trained on; None if nothing is declared."""
+    trained = mteb.get_model_meta(model).get_training_datasets()
+    return None if trained is None else int(100 - 100 * len(trained & tasks[name]) / len(tasks[name]))
+
+
+asked = ["BAAI/bge-small-en-v1.5", "Qwen/Qwen3-Embedding-0.6B", "nomic-ai/nomic-embed-text-v1.5", "thenlper/gte-small"]
+asked += [c.hub_id for c in catalog.cards() if c.name in ("F2LLM-v2-0.6B", "harrier-oss-v1-0.6b")]
+shares = {}
+for model in asked:
+    meta = mteb.get_model_meta(model)
+    shares[model] = {name: meta.zero_shot_percentage(list(boards[name].tasks)) for name in names[1:]}
+    assert shares[model] == {name: share_by_hand(model, name) for name in names[1:]}
+    shares[model]["zero-shot on eng, v2"] = meta.is_zero_shot_on(board)
+pd.DataFrame(shares).T.astype(object).fillna("unknown")
+
+# %% [markdown]
+# `is_zero_shot_on` is strict: one shared task makes it false. Nothing declared gives `None`: unknown, neither 0 nor
+# 100. A low share isn't cheating, but such a score says less about *your* data.
+#
+# ## Metadata can be wrong
+#
+# The metadata are typed in by people. The course's catalogue was checked against configurations and model cards, so
+# hold one against the other.
+
+# %%
+rows, absent = [], []
+for card in catalog.cards():
+    try:
+        meta = mteb.get_model_meta(card.hub_id)
+    except KeyError:
+        absent.append(card.name)
+        continue
+    dims = meta.embed_dim if isinstance(meta.embed_dim, list) else [meta.embed_dim]
+    if card.dims not in dims:
+        rows.append((card.name, "dimensions", meta.embed_dim, card.dims))
+    if card.max_tokens and meta.max_tokens != card.max_tokens:
+        rows.append((card.name, "tokens", int(meta.max_tokens or 0), card.max_tokens))
+print(f"{len(rows)} disagreements; mteb doesn't know {', '.join(absent) or 'none of ours'}.")
+pd.DataFrame(rows, columns=["model", "what", "mteb says", "the catalogue says"])
+
+# %% [markdown]
+# XLM-R's position table has two rows more than it can use, and somebody typed in the table's size. The dimensions of
+# `gte-Qwen2-1.5B` are its inner width, not its vector's. If such a number goes into your index, it breaks: ask the
+# model itself, `model.get_embedding_dimension()` and `model.max_seq_length`.
+#
+# ## A task of your own
+#
+# A benchmark can't know your data. An mteb task is a class: some metadata, and a `load_data` that fills `dataset`.
+# Nothing is downloaded.
+
+# %%
+search = data.retrieval()
+
+
+class CourseRetrieval(AbsTaskRetrieval):
+    """The course's retrieval set as an mteb task."""
+
+    metadata = TaskMetadata(
+        name="CourseRetrieval",
+        description="The course's questions and documents.",
+        dataset={"path": "local/course-retrieval", "revision": "1"},
+        type="Retrieval",
+        eval_splits=["test"],
+        eval_langs=["eng-Latn"],
+        main_score="ndcg_at_10",
+    )
+
+    def load_data(self, *args: Any, **kwargs: Any) -> None:
+        """Fill the one subset and split by hand."""
+        corpus = {"id": list(search.corpus), "text": list(search.corpus.values())}
+        corpus["title"] = [""] * len(search.corpus)
+        queries = {"id": list(search.queries), "text": list(search.queries.values())}
+        split = {"corpus": datasets.Dataset.from_dict(corpus), "queries": datasets.Dataset.from_dict(queries)}
+        self.dataset = {"default": {"test": {**split, "relevant_docs": search.qrels, "top_ranked": None}}}
+        self.data_loaded = True
+
+
+# %% [markdown]
+# **Decide, then run:** mteb and the course's `benchmark.score` encode, rank and score on their own. Will the figures
+# be equal?
+
+# %%
+static, figures = load("all-MiniLM-L6-v2-static-256", device="cpu"), {}
+for name, model in {"MiniLM": mini, "static": static}.items():
+    result = mteb.evaluate(model, CourseRetrieval(), cache=None, show_progress_bar=False)
+    theirs = float(result.task_results[0].get_score())
+    ours = benchmark.score(model, data.Dataset("course", retrieval=search))[0]["ndcg@10"]
+    assert abs(theirs - ours.value) < 1e-5, (theirs, ours)  # mteb rounds to five decimals
+    figures[name] = {"mteb": theirs, "helpers.benchmark": ours.value, "with its interval": str(ours)}
+pd.DataFrame(figures).T
+
+# %% [markdown]
+# The same nDCG@10, to mteb's rounding. The helpers add the interval over queries, which a leaderboard doesn't show.
+#
+# ## The real models, when the hub is in reach
+#
+# NanoBEIR is a small benchmark of search tasks, each with few queries, and so quick. It needs its data from the hub.
+
+# %%
+nano = mteb.get_benchmark("NanoBEIR")
+if source == "hub":
+    real = load("BAAI/bge-small-en-v1.5", source="hub")
+    scored = mteb.evaluate(real, nano.tasks, cache=None)
+    print({r.task_name: round(float(r.get_score()), 4) for r in scored.task_results})
+else:
+    print(f"With source='hub' this would run {len(nano.tasks)} tasks: {', '.join(t.metadata.name for t in nano.tasks)}")
+
+# %% [markdown]
+# ## Recap
+#
+# - **Navigate**: a benchmark is a list of tasks under an exact name; other lists give other means. Then filter by
+#   weights, compatibility and parameters, and read the licence yourself.
+# - **Check**: the zero-shot share is counted by tasks and may be unknown; metadata are typed in and may be wrong.
+# - **Evaluate**: a task is a class with your data in it, and two programs give the same figure.
+#
+# Test yourself: Why can a mean rise from v1 to v2 though the model is the same? What does a share of `None` mean?
+# Why is an mteb task of your own data worth more to you than the model's rank?
+#
+# Now the exercise: [shares, means and ranks](../exercises/09_mteb/09_mteb.ipynb)
+#
+# Sources: mteb ([code](https://github.com/embeddings-benchmark/mteb)); Muennighoff and others 2022, *MTEB*
+# ([arXiv](https://arxiv.org/abs/2210.07316)); Enevoldsen and others 2025, *MMTEB*
+# ([arXiv](https://arxiv.org/abs/2502.13595)); the catalogue `helpers/facts/models.csv`.

@@ -1,0 +1,332 @@
+# %% [markdown]
+# # 12 · Costs
+#
+# After this lesson you can
+# - **compute** what an API bills and what machines of your own cost, with tokens counted and prices that name their
+#   source and date,
+# - **hold** a break-even against capacity, peaks, spare machines and people, and see where it can't be reached,
+# - **decide** under uncertainty, from ranges instead of single numbers, and for reasons other than cost.
+#
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+#
+# Embedding can be bought by the token or run on machines bought by the hour. Which is cheaper is a sum, and most
+# such sums are wrong in the same few ways. No price stands in this text: all are printed from the course's price
+# table, and prices change, so look them up again before you sign.
+
+# %% tags=["parameters"]
+texts_per_month: float = 100e6  # the volume to plan for
+peak_factor: float = 3.0  # the busiest rate over the mean rate
+engineering_hours: float = 10.0  # a month, to keep the service running
+usd_per_engineering_hour: float = 100.0  # your own figure; this one is an assumption
+
+# %%
+import platform
+
+import numpy as np
+import pandas as pd
+from tokenizers import ByteLevelBPETokenizer
+
+from helpers import catalog, costs, costs_plots, data, load, speed, twins
+from helpers.costs import Fleet
+
+mini = load("all-MiniLM-L6-v2")
+prices = pd.DataFrame([p.model_dump() for p in catalog.prices()])
+print(f"device {mini.device}, {len(prices)} prices, {platform.machine()}, {costs.HOURS_PER_MONTH:.0f} hours a month")
+
+# %% [markdown]
+# ## What is billed
+#
+# APIs bill tokens, and a **token** is what that provider's tokenizer says it is. Sums of this kind often assume 100
+# tokens a text. Count instead: the course's mixed texts, and its long documents, with two tokenizers. One is
+# MiniLM's WordPiece. Hosted models often use byte-level BPE, so the other is such a one, trained here on these very
+# texts. (That flatters it a little: no provider's tokenizer was trained on your texts.)
+
+# %%
+texts = list(data.texts())
+documents = list(data.long_documents().corpus.values())
+bpe = ByteLevelBPETokenizer()
+bpe.train_from_iterator(texts + documents, vocab_size=8000, show_progress=False)
+
+
+def counts(texts: list[str]) -> dict[str, list[int]]:
+    """Tokens of each text, by tokenizer, nothing cut off."""
+    wordpiece = mini.tokenizer(texts, verbose=False)["input_ids"]
+    return {"WordPiece": [len(ids) for ids in wordpiece], "BPE": [len(e.ids) for e in bpe.encode_batch(texts)]}
+
+
+rows = {
+    (what, tokenizer): {"mean": np.mean(n), "median": np.median(n), "longest": max(n)}
+    for what, some in {"mixed texts": texts, "long documents": documents}.items()
+    for tokenizer, n in counts(some).items()
+}
+pd.DataFrame(rows).T.round(1)
+
+# %% [markdown]
+# The bill follows the mean, not the median: long texts are paid in full. **Decide, then run:** the same sentences in
+# other languages, with a tokenizer that saw only English. More tokens, or fewer?
+
+# %%
+parallel = {language: counts(list(some))["BPE"] for language, some in data.parallel().items()}
+per_sentence = pd.Series({language: np.mean(n) for language, n in parallel.items()}, name="tokens a sentence")
+print(f"dearest: {per_sentence.idxmax()}, {per_sentence.max() / per_sentence['en']:.1f} times English")
+per_sentence.round(1).to_frame().T
+
+# %% [markdown]
+# The same meaning, another bill. This tokenizer is an extreme case; a multilingual one narrows the gap. Count with
+# the tokenizer of the provider you would pay.
+#
+# ## What an API costs
+#
+# The list price is for an answer at once. Many providers sell a **batch** price for jobs that may take hours.
+
+# %%
+shown = ["provider", "item", "price_usd", "batch_price_usd", "source_date", "confidence"]
+api = prices[(prices.kind == "api") & prices.price_usd.notna()]
+hosted = api.notes.fillna("").str.contains("hosted open model") | api["item"].str.contains("open weights")
+print("US dollars per million tokens; an empty batch price is unknown or not offered")
+api[~hosted].sort_values("price_usd")[shown].fillna({"batch_price_usd": ""})
+
+# %% [markdown]
+# Open models are sold by the token as well, by others than those who trained them.
+
+# %%
+open_models = api[hosted].sort_values("price_usd")
+small = costs.price("OpenAI", "text-embedding-3-small")
+below = (open_models.price_usd < small.price_usd).sum()
+print(f"{below} of {len(open_models)} hosted open models are listed below {small.name}")
+open_models[[*shown[:3], "source", "source_date"]]
+
+# %% [markdown]
+# The bill by hand, for the parameters' volume and the counted mean, and then by the helper. Tokens in millions,
+# times the price of a million.
+
+# %%
+tokens = float(np.mean(counts(texts)["WordPiece"]))
+by_hand = texts_per_month * tokens / 1e6 * small.price_usd
+assert np.isclose(by_hand, costs.api_usd_per_month(texts_per_month, tokens, small.price_usd))
+batch = costs.api_usd_per_month(texts_per_month, tokens, small.batch_price_usd)
+print(f"{costs.millions(texts_per_month)} texts of {tokens:.0f} tokens a month, {small.name}:")
+print(f"list ${by_hand:,.2f}, batch ${batch:,.2f}  ({small.source_date})")
+
+# %% [markdown]
+# ## What a machine costs
+#
+# A machine bills hours, busy or idle. A month has 730 of them. Machines with several GPUs are priced whole.
+
+# %%
+gpu = prices[(prices.kind == "gpu") & prices.price_usd.notna() & (prices.unit == "per hour")].copy()
+gpu["usd_per_month"] = [costs.gpu_usd_per_month(usd) for usd in gpu.price_usd]
+gpu.sort_values("usd_per_month")[["provider", "item", "price_usd", "usd_per_month", "region_or_tier", "source_date"]]
+
+# %% [markdown]
+# ## Break-even, the naive way
+#
+# The **break-even** is the volume at which both cost the same: the month's rent over the API's bill for one text.
+# An often-quoted sum takes `300` dollars a month for an A10, `100` tokens and `0.02` dollars. The formula
+# is right; see what happens with the rent that the table gives.
+
+# %%
+rents = {"the quoted sum": 300.0}
+for provider, item in (
+    ("AWS", "g5.xlarge"),
+    ("Lambda", "1x A10 24GB"),
+    ("Hugging Face Inference Endpoints", "aws nvidia-a10g"),
+):
+    machine = costs.price(provider, item)
+    rents[f"{machine.name}, {machine.source_date}"] = costs.gpu_usd_per_month(machine.price_usd)
+cheapest = open_models.iloc[0]
+offers = {"list": small.price_usd, "batch": small.batch_price_usd, f"{cheapest['item']}": cheapest.price_usd}
+table = {
+    name: {"usd a month": rent} | {o: rent / (100 * usd / 1e6) for o, usd in offers.items()}
+    for name, rent in rents.items()
+}
+for row in table.values():
+    assert np.isclose(row["list"], costs.break_even_texts_per_month(row["usd a month"], 100, small.price_usd))
+print(f"break-even in millions of texts a month, 100 tokens a text; list and batch: {small.name}")
+pd.DataFrame({k: {c: v if c.startswith("usd") else v / 1e6 for c, v in r.items()} for k, r in table.items()}).T.round(1)
+
+# %% [markdown]
+# ## Where it goes wrong: capacity
+#
+# Nobody asked whether the machine can do that many texts. **Capacity** is throughput × utilisation × hours × 3600.
+# The same source that quotes the sum states these speeds for four sizes of model. **Decide, then run:** which of
+# them reach the break-even of the AWS machine, if it never rests?
+
+# %%
+g5 = costs.price("AWS", "g5.xlarge")
+for size, texts_per_s in {"small": 500, "base": 200, "large": 100, "7B": 20}.items():
+    fleet = Fleet(g5.price_usd, texts_per_s)
+    assert np.isclose(fleet.capacity_texts_per_month, texts_per_s * 730 * 3600)
+    capacity = costs.millions(fleet.capacity_texts_per_month)
+    print(f"{size:5} {texts_per_s:3} texts/s, {capacity:>6} texts a month: {fleet.break_even(100, small.price_usd)}")
+
+# %% [markdown]
+# "Never" isn't a matter of more machines: if one machine at full load costs more than the API bills for what it
+# does, so do ten. Then the rest that the formula leaves out, one thing at a time, for the small model:
+# - **Utilisation**: at full load queues grow without bound, so one plans for less.
+# - **Peak factor**: machines are bought for the busiest hour and paid in all of them.
+# - **Spare machines**: with one, a restart is an outage.
+# - **Engineering**: somebody updates, watches and is called at night.
+
+# %%
+left_out = {
+    "rent alone": {},
+    "utilisation of six tenths": {"utilisation": 0.6},
+    "and the peak": {"peak_factor": peak_factor},
+    "and a spare machine": {"spare_machines": 1},
+    "and engineering": {
+        "engineering_hours_per_month": engineering_hours,
+        "usd_per_engineering_hour": usd_per_engineering_hour,
+    },
+}
+added: dict[str, float] = {}
+for name, more in left_out.items():
+    added |= more
+    fleet = Fleet(g5.price_usd, 500, **added)
+    capacity = costs.millions(fleet.capacity_texts_per_month)
+    print(f"{name:26} {capacity:>7} a machine; {fleet.break_even(100, small.price_usd)}")
+
+# %% [markdown]
+# Cost against volume. Each step of the solid lines is another machine; just above a step, the API can be cheaper
+# again even where it was dearer below.
+
+# %%
+naive = Fleet(g5.price_usd, 500)
+figure, table = costs_plots.cost_curves(
+    {"one cost: rent at full load": naive, "all costs": fleet},
+    {
+        f"{small.item}, list": small.price_usd,
+        f"{small.item}, batch": small.batch_price_usd,
+        cheapest["item"]: cheapest.price_usd,
+    },
+    tokens_per_text=100,
+)
+figure
+
+# %%
+print("US dollars a month")
+table
+
+# %% [markdown]
+# ## Your throughput, measured
+#
+# A stated speed is somebody else's. Measure: MiniLM here, on the mixed texts, on this machine's processor. The
+# price is that of a CPU instance in the table, and it has other and more cores than this machine uses here, so the
+# line below is a method, not a quotation.
+
+# %%
+sample = texts[::8]
+found = speed.measure(mini, sample, repeats=3)
+cpu = costs.price("Hugging Face Inference Endpoints", "aws intel-spr x8")
+one = Fleet(cpu.price_usd, found.texts_per_s, utilisation=0.6, peak_factor=peak_factor)
+print(f"measured: {found.texts_per_s:.0f} texts/s ({found.slowest:.0f} to {found.fastest:.0f}) on {platform.machine()}")
+print(f"rent of {cpu.name}: ${costs.gpu_usd_per_month(cpu.price_usd):,.2f} a month ({cpu.source_date})")
+print(f"at that speed, one does {costs.millions(one.capacity_texts_per_month)} texts a month")
+print(f"against {small.name}: {one.break_even(tokens, small.price_usd)}")
+
+# %% [markdown]
+# So "a CPU is too slow" is a sum as well: it depends on the volume and the model. For other sizes, from the
+# measurements that the course keeps (random weights of the right shape; speed doesn't depend on their values):
+
+# %%
+kept = twins.measured()
+kept = kept[kept.dtype == "float32"].sort_values("tokens_per_s", ascending=False)[
+    ["hub_id", "tokens", "tokens_per_s", "device", "hardware", "threads"]
+]
+kept["texts/s"] = kept.tokens_per_s / kept.tokens
+kept["millions a month at full load"] = [costs.capacity_texts_per_month(s) / 1e6 for s in kept["texts/s"]]
+kept.round(1)
+
+# %% [markdown]
+# ## A region instead of a point
+#
+# You don't know these numbers, you know ranges. Draw a value from each range, sum, repeat: the result is a
+# distribution. The ranges are assumptions; change them. Rent spans the A10-class prices above.
+
+# %%
+a10 = [usd / costs.HOURS_PER_MONTH for name, usd in rents.items() if name != "the quoted sum"]
+ranges = {
+    "usd_per_hour": (min(a10), max(a10)),
+    "texts_per_s": (200.0, 2000.0),
+    "utilisation": (0.3, 0.8),
+    "peak_factor": (1.5, 5.0),
+    "spare_machines": (0, 1),
+    "engineering_hours_per_month": (2.0, 40.0),
+    "usd_per_engineering_hour": (60.0, 150.0),
+}
+drawn = costs.draw_break_even(ranges, (50, 200), (small.batch_price_usd, small.price_usd), draws=500, seed=0)
+low, middle, high = drawn.break_even_texts_per_month.quantile([0.025, 0.5, 0.975], interpolation="nearest")
+print(f"break-even in texts a month, 95% of the draws: {costs.millions(low)} to {costs.millions(high)}")
+print(f"median: {costs.millions(middle)}")
+never, one_machine = drawn.machines.isna().mean(), (drawn.machines == 1).mean()
+print(f"never reached: {never:.0%}; on one machine: {one_machine:.0%} of the draws")
+drawn.head(3).T.round(2)
+
+# %%
+figure, table = costs_plots.break_even_region(drawn)
+figure
+
+# %%
+table.T
+
+# %% [markdown]
+# Read it at your volume: the share of situations, as drawn, in which own machines cost no more. It isn't the
+# probability that you save money, unless the ranges describe what you believe. Which range matters most? Rank
+# correlation with the break-even tells.
+
+# %%
+ranked = drawn.drop(columns="machines").rank()
+matters = ranked.corr()["break_even_texts_per_month"].drop("break_even_texts_per_month")
+print(f"matters most in these draws: {matters.abs().idxmax()}")
+matters.sort_values(key=abs, ascending=False).round(2).to_frame("rank correlation").T
+
+# %% [markdown]
+# ## Your own numbers
+#
+# In a running notebook, the next cell shows sliders over a sentence and a figure. The cell after it gives the same
+# for the parameters at the top, without sliders, so that it can be read on paper too.
+
+# %%
+offers = {f"{p.name}, list": p.price_usd for p in catalog.prices() if p.kind == "api" and p.price_usd}
+offers |= {f"{p.name}, batch": p.batch_price_usd for p in catalog.prices() if p.batch_price_usd}
+machines = {p.name: p.price_usd for p in catalog.prices() if p.kind == "gpu" and p.price_usd and p.unit == "per hour"}
+costs_plots.panel(offers, machines, texts_per_month=texts_per_month, tokens_per_text=tokens)
+
+# %%
+own = Fleet(g5.price_usd, 500, 0.6, peak_factor, 1, engineering_hours, usd_per_engineering_hour)
+print(costs_plots.verdict(own, texts_per_month, tokens, small.price_usd))
+figure, table = costs_plots.cost_curves({g5.name: own}, {small.name: small.price_usd}, tokens)
+figure
+
+# %%
+table
+
+# %% [markdown]
+# ## Reasons other than cost
+#
+# Often it isn't the money. Said with care:
+# - **Cost** doesn't vanish: a bill by the token becomes a bill by the hour, and people.
+# - **Privacy**: texts need not leave your network, which some contracts and laws ask for. On a rented machine they
+#   are still in somebody's data centre, and logs and backups of your own can leak as well.
+# - **Limits**: no provider's rate limit, but the capacity above is one. Beyond it, requests wait or are refused.
+# - **Control**: pinned weights don't change and aren't withdrawn. An index built with a model that is withdrawn has
+#   to be embedded again, and that is a cost too.
+# - **Latency and fine-tuning**: close to your data, and with weights that you may train further.
+#
+# And a middle way: an open model, bought by the token, keeps the way home open, since the same weights can be run
+# by you later.
+#
+# ## Recap
+#
+# - **Compute**: counted tokens, in millions, times a dated price; machines by all the hours of a month.
+# - **Hold** against capacity: throughput, utilisation, peak, spare machines and engineering decide whether a
+#   break-even can be reached, and with how many machines.
+# - **Decide** from ranges: a share of situations at your volume, and the reasons that no price shows.
+#
+# Test yourself: Why can a second machine make the API cheaper again? On which side of the capacity does the peak
+# factor stand? When does no number of machines reach the break-even?
+#
+# Now the exercise: [bills, machines and a break-even](../exercises/12_costs/12_costs.ipynb)
+#
+# Sources: the price table `helpers/facts/prices.csv`, with source, date and confidence of each row; speeds from the
+# course's own measurements, `helpers/facts/measured_cpu.csv`.

@@ -1,0 +1,168 @@
+"""Choosing: a filter with reasons, a trade-off on one benchmark, and a tree drawn from the same rules."""
+
+import re
+from collections import Counter
+from itertools import product
+
+import pandas as pd
+import pytest
+
+from helpers.catalog import Card, card, cards
+from helpers.choosing import COLUMNS, Benchmark, Choice, Needs, asked, choose, score, tree, weights_mb
+from helpers.errors import CourseError
+
+MANY_NEEDS = [
+    Needs(commercial=c, remote_code=r, languages=n, tokens=t, memory_mb=m)
+    for c, r, n, t, m in product((True, False), (True, False), (1, 20), (1, 512, 8192), (None, 500.0, 3000.0))
+]
+
+
+def kept(needs: Needs) -> set[str]:
+    return {c.name for c in choose(needs).kept}
+
+
+@pytest.mark.parametrize("needs", MANY_NEEDS, ids=str)
+def test_every_model_is_kept_or_excluded_with_a_reason(needs: Needs) -> None:
+    choice = choose(needs)
+    assert {c.hub_id for c in choice.kept} | set(choice.excluded) == {c.hub_id for c in cards()}
+    assert len(choice.kept) + len(choice.excluded) == len(cards())
+    assert all(choice.excluded.values())
+
+
+@pytest.mark.parametrize("needs", MANY_NEEDS, ids=str)
+def test_what_is_kept_meets_every_need_by_the_catalogue_itself(needs: Needs) -> None:
+    for c in choose(needs).kept:
+        assert not needs.commercial or c.license in ("mit", "apache-2.0")
+        assert needs.remote_code or c.trust_remote_code is False
+        assert needs.languages == 1 or (c.languages_mteb or 0) >= needs.languages
+        assert needs.tokens == 1 or c.layers == 0 or (c.max_tokens or 0) >= needs.tokens
+        assert needs.memory_mb is None or (c.params_total or 10**12) * 4e-6 <= needs.memory_mb
+
+
+@pytest.mark.parametrize("needs", MANY_NEEDS, ids=str)
+def test_the_tree_ends_where_the_function_does(needs: Needs) -> None:
+    text, choice = tree(needs), choose(needs)
+    out = Counter[str]()
+    for c in cards():
+        for number, rule in enumerate(asked(needs)):
+            if reason := rule.fails(c, needs):
+                out[f"{'unknown' if 'unknown' in reason else 'out'}{number}"] += 1
+                break
+    drawn = {name: int(count) for name, count in re.findall(r'\b((?:out|unknown)\d)\["(\d+) out"\]', text)}
+    assert {name: count for name, count in drawn.items() if count} == dict(out)
+    assert f'kept["{len(choice.kept)} candidates"]' in text
+    assert re.findall(r'front\["(.*?)"\]', text)[0].split("<br>") == (
+        choice.front() or ["none: no candidate has both figures"]
+    )
+    assert [q for q in re.findall(r'q\d\{"(.*?)"\}', text)] == [rule.question(needs) for rule in asked(needs)]
+
+
+@pytest.mark.parametrize("needs", MANY_NEEDS, ids=str)
+def test_every_arrow_of_the_tree_leads_to_a_node_that_is_drawn(needs: Needs) -> None:
+    text = tree(needs)
+    nodes = set(re.findall(r"(\w+)[\[{]\"", text))
+    ends = {end for line in text.splitlines()[1:] for end in re.findall(r"(?:-->|\|) (\w+)", line)}
+    assert ends <= nodes and text.startswith("flowchart TD\n")
+
+
+def test_asking_for_more_never_adds_a_model() -> None:
+    free = Needs(commercial=False, remote_code=True)
+    assert kept(free) == {c.name for c in cards()}
+    for needs in MANY_NEEDS:
+        assert kept(Needs(commercial=True, remote_code=needs.remote_code, tokens=8192)) <= kept(
+            Needs(commercial=False, remote_code=needs.remote_code, tokens=512)
+        )
+
+
+def test_non_commercial_and_unread_licences_are_excluded_and_told_apart() -> None:
+    excluded = choose(Needs()).excluded
+    assert "licence forbids commercial use (cc-by-nc-4.0)" in excluded["jinaai/jina-embeddings-v3"]
+    assert any("terms of its own" in reason for reason in excluded["google/embeddinggemma-300m"])
+    assert "licence unknown" in excluded["sentence-transformers/multi-qa-mpnet-base-cos-v1"]
+
+
+def test_all_reasons_are_told_and_not_only_the_first() -> None:
+    reasons = choose(Needs(languages=20, tokens=8192)).excluded["BAAI/bge-small-en-v1.5"]
+    assert reasons == ("too few languages (1 of 20)", "context too short (512 of 8192)")
+
+
+def unlike(name: str, **changed: object) -> Card:
+    return card(name).model_copy(update=changed)
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        ("license", "licence unknown"),
+        ("trust_remote_code", "unknown whether it runs code of its own"),
+        ("languages_mteb", "languages unknown"),
+        ("max_tokens", "context length unknown"),
+        ("params_total", "parameters unknown"),
+    ],
+)
+def test_an_unknown_fact_excludes_and_is_named(field: str, reason: str) -> None:
+    model = unlike("bge-m3", **{field: None})
+    needs = Needs(languages=2, tokens=100, memory_mb=1e6)
+    assert choose(needs, [card("bge-m3")]).excluded == {}
+    assert choose(needs, [model]).excluded == {"BAAI/bge-m3": (reason,)}
+
+
+def test_a_fact_that_nobody_asks_about_may_be_unknown() -> None:
+    model = unlike("bge-m3", languages_mteb=None, max_tokens=None, params_total=None)
+    assert choose(Needs(), [model]).kept == (model,)
+
+
+def test_a_limit_is_met_by_exactly_what_it_asks() -> None:
+    small = card("bge-small-en-v1.5")
+    size = weights_mb(small)
+    assert size == pytest.approx((small.params_total or 0) * 4 / 1e6)
+    assert choose(Needs(tokens=512, memory_mb=size), [small]).kept
+    assert not choose(Needs(tokens=513), [small]).kept
+
+
+def test_static_models_read_a_text_of_any_length() -> None:
+    static = next(c for c in cards() if c.layers == 0)
+    assert not [r for r in choose(Needs(tokens=10**6)).excluded.get(static.hub_id, ()) if "context" in r]
+
+
+def test_nomic_v2_is_no_long_context_model() -> None:  # its context is 512 tokens, not 8192
+    assert "nomic-embed-text-v2-moe" not in kept(Needs(commercial=False, remote_code=True, tokens=513))
+
+
+@pytest.mark.parametrize("benchmark", COLUMNS)
+def test_the_table_has_one_benchmark_and_no_incomplete_run(benchmark: Benchmark) -> None:
+    made = choose(Needs(benchmark=benchmark)).table()
+    assert [column for column in made if "MTEB" in column] == [benchmark]
+    for name, value in made[benchmark].items():
+        assert (value == score(card(str(name)), benchmark)) or pd.isna(value)
+    known = made[benchmark].dropna()
+    assert known.is_monotonic_decreasing and made[benchmark].iloc[len(known) :].isna().all()
+
+
+def test_bge_m3_has_no_english_score_and_is_not_on_an_english_front() -> None:
+    made = choose(Needs()).table()
+    assert pd.isna(made.loc["BAAI/bge-m3", "MTEB(eng, v2)"]) and pd.isna(made.loc["BAAI/bge-m3", "front"])
+
+
+def test_nobody_beats_a_model_of_the_front() -> None:
+    made = choose(Needs()).table()
+    known = made.dropna(subset=["MTEB(eng, v2)", "tokens/s (twin, CPU)"])
+    quality, speed = known["MTEB(eng, v2)"], known["tokens/s (twin, CPU)"]
+    front = choose(Needs()).front()
+    for name in known.index:
+        no_worse = (quality >= quality[name]) & (speed >= speed[name])
+        beaten = (no_worse & ((quality > quality[name]) | (speed > speed[name]))).any()
+        assert beaten != (name in front)
+
+
+def test_with_nobody_left_the_table_is_empty_and_the_tree_says_so() -> None:
+    needs = Needs(tokens=10**6, memory_mb=1)
+    choice: Choice = choose(needs)
+    assert choice.kept == () and choice.table().empty and choice.front() == []
+    assert "0 candidates" in tree(needs) and "none: no candidate" in tree(needs)
+
+
+@pytest.mark.parametrize("wrong", [{"tokens": 0}, {"memory_mb": float("nan")}, {"benchmark": "MTEB"}], ids=str)
+def test_a_need_that_makes_no_sense_is_told(wrong: dict[str, object]) -> None:
+    with pytest.raises(CourseError, match=next(iter(wrong))):
+        Needs(**wrong)  # type: ignore[arg-type]

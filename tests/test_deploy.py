@@ -1,0 +1,194 @@
+"""The images and the compose file, held against the lock, the repository and the server; nothing is built here."""
+
+import ast
+import json
+import re
+import shlex
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from helpers.server import Settings
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
+DOCKERFILES = ["Dockerfile.server", "Dockerfile.lab"]
+IGNORED = {"helpers", "__future__", *sys.stdlib_module_names}
+
+
+def instructions(name: str) -> list[tuple[str, str]]:
+    """The instructions of a Dockerfile, continued lines joined, as (keyword, rest)."""
+    lines = [line for line in (DEPLOY / name).read_text().splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
+    return [(line.split(maxsplit=1)[0], line.split(maxsplit=1)[1]) for line in joined.splitlines() if line.strip()]
+
+
+def of(name: str, keyword: str) -> list[str]:
+    return [rest for found, rest in instructions(name) if found == keyword]
+
+
+def locked() -> dict[str, set[str]]:
+    """The versions of each package in the lock (several where they differ by Python)."""
+    versions: dict[str, set[str]] = {}
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        if line and not line.startswith("#"):
+            requirement = Requirement(line)
+            versions.setdefault(requirement.name, set()).add(str(requirement.specifier).removeprefix("=="))
+    return versions
+
+
+def installed(name: str) -> dict[str, str]:
+    """Packages that a Dockerfile installs by name, with their pinned versions."""
+    words = [word for run in of(name, "RUN") if "pip install" in run for word in shlex.split(run)]
+    pins = [word.split("==") for word in words if "==" in word]
+    return {package: version for package, version in pins}
+
+
+def imports(module: str, seen: set[str]) -> set[str]:
+    """Third-party packages that a module of helpers imports when it is imported, its neighbours' included."""
+    if module in seen:
+        return set()
+    seen.add(module)
+    path = ROOT / "helpers" / f"{module}.py" if module else ROOT / "helpers" / "__init__.py"
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            top, _, rest = name.partition(".")
+            if top == "helpers" and (ROOT / "helpers" / f"{rest}.py").exists():
+                found |= imports(rest, seen)
+            elif top not in IGNORED:
+                found.add(top)
+    return found
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_versions_in_a_dockerfile_are_those_of_the_lock(name: str) -> None:
+    pins = installed(name)
+    assert pins["torch"] == "2.13.0"
+    for package, version in pins.items():
+        assert version in locked()[package], package
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_torch_is_installed_first_and_the_lock_constrains_every_install(name: str) -> None:
+    installs = [run for run in of(name, "RUN") if "pip install" in run]
+    assert "torch==" in installs[0]
+    assert all("-c requirements.lock" in run or "--no-deps" in run for run in installs)
+    assert any("PIP_NO_CACHE_DIR=1" in env for env in of(name, "ENV"))
+
+
+def test_the_server_image_has_what_the_server_imports() -> None:
+    distributions = packages_distributions()
+    named = {
+        distribution.lower().replace("_", "-")
+        for top in imports("server", set())
+        for distribution in distributions.get(top, [top])
+    }
+    assert "fastapi" in named and "sentence-transformers" in named
+    # starlette and anyio come with fastapi
+    assert named - {"starlette", "anyio"} <= set(installed("Dockerfile.server"))
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_every_copied_file_is_in_the_repository_and_let_through_by_dockerignore(name: str) -> None:
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    sources = [
+        source
+        for rest in of(name, "COPY")
+        if "--from=" not in rest
+        for source in [word for word in rest.split() if not word.startswith("--")][:-1]
+    ]
+    assert sources
+    for source in sources:
+        assert (ROOT / source).exists(), source
+        assert source in allowed, source
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_an_image_runs_as_an_ordinary_user_from_a_pinned_base_in_two_stages(name: str) -> None:
+    bases = of(name, "FROM")
+    assert len(bases) == 2 and len({base.split()[0] for base in bases}) == 1
+    assert re.match(r"python:3\.11\.\d+-slim-\w+", bases[-1])
+    keywords = [keyword for keyword, _ in instructions(name)]
+    assert of(name, "USER") == ["10001:10001"]
+    assert keywords.index("USER") > max(i for i, keyword in enumerate(keywords) if keyword in ("RUN", "COPY"))
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_process_one_is_the_server_itself_and_its_health_is_asked(name: str) -> None:
+    (command,) = of(name, "CMD")
+    words = json.loads(command)  # exec form: no shell between the engine's SIGTERM and the server
+    (health,) = of(name, "HEALTHCHECK")
+    (port,) = of(name, "EXPOSE")
+    assert words[0] in ("uvicorn", "jupyter")
+    assert port in " ".join(words)
+    assert f"127.0.0.1:{port}/" in health and "--start-period" in health
+    json.loads(health.partition(" CMD ")[2])
+
+
+def test_the_server_answers_health_at_the_path_that_docker_asks() -> None:
+    from helpers.server import app
+
+    assert "/health" in of("Dockerfile.server", "HEALTHCHECK")[0]
+    assert {"/health", "/metrics"} <= set(app.openapi()["paths"]) | {getattr(r, "path", "") for r in app.routes}
+
+
+def compose() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yml").read_text())
+    return found
+
+
+def test_the_compose_file_fits_the_compose_specification() -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_every_setting_named_for_the_server_exists() -> None:
+    prefix = Settings.model_config["env_prefix"]
+    named = [*compose()["services"]["embeddings"]["environment"]]
+    named += re.findall(r"\b(EMBED_\w+)=", " ".join(of("Dockerfile.server", "ENV")))
+    assert len(named) >= 2
+    for name in named:
+        assert name.removeprefix(prefix).lower() in Settings.model_fields, name
+
+
+def test_ports_are_bound_to_this_machine_and_memory_is_limited() -> None:
+    for name, service in compose()["services"].items():
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
+        assert "mem_limit" in service and service["cap_drop"] == ["ALL"], name
+        assert ":latest" not in service["image"], name
+
+
+def test_no_key_is_written_down() -> None:
+    assert compose()["services"]["embeddings"]["environment"]["EMBED_API_KEYS"].startswith("${EMBED_API_KEYS:?")
+    assert compose()["secrets"]["embed_api_key"]["file"] == "./embed_api_key"
+
+
+def test_prometheus_asks_the_server_on_its_port_with_the_key_from_a_file() -> None:
+    (job,) = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"]
+    ((target,),) = [config["targets"] for config in job["static_configs"]]
+    service, port = target.split(":")
+    assert service in compose()["services"] and of("Dockerfile.server", "EXPOSE") == [port]
+    assert job["metrics_path"] == "/metrics"
+    (secret,) = compose()["services"]["prometheus"]["secrets"]
+    assert job["authorization"] == {"type": "Bearer", "credentials_file": f"/run/secrets/{secret}"}
+
+
+def test_the_engine_waits_longer_for_the_server_than_the_server_for_its_requests() -> None:
+    words = json.loads(of("Dockerfile.server", "CMD")[0])
+    drain = int(words[words.index("--timeout-graceful-shutdown") + 1])
+    assert drain < int(compose()["services"]["embeddings"]["stop_grace_period"].removesuffix("s"))

@@ -1,0 +1,259 @@
+"""Fast encoding gives the library's vectors, and a stream survives being killed at any moment."""
+
+import json
+import multiprocessing
+import random
+import resource
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from transformers import BertConfig, BertModel
+
+from helpers import data, load
+from helpers.encode import batches, cpu_has_bfloat16, encode, padding_share, runs_unpadded, to_openvino
+from helpers.errors import CourseError
+from helpers.stream import stream
+
+MIXED = ["", *data.texts()[:40:2], "one word", "cat " * 600, "naïve café 猫 🙂", " spaces  around ", "one word"]
+
+
+def small_bert(minilm: SentenceTransformer, pooling: str, *after: torch.nn.Module) -> SentenceTransformer:
+    """A BERT of two layers with random weights and MiniLM's tokenizer."""
+    torch.manual_seed(0)
+    encoder = Transformer(minilm[0].model.config._name_or_path)
+    shape: dict[str, Any] = {
+        "hidden_size": 48,
+        "num_attention_heads": 4,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+    }
+    encoder.model = BertModel(BertConfig(vocab_size=len(minilm.tokenizer), **shape)).eval()
+    return SentenceTransformer(modules=[encoder, Pooling(48, pooling_mode=pooling), *after], device="cpu")
+
+
+# Vectors
+
+
+@pytest.mark.parametrize("token_budget", [1, 100, 1024])
+def test_vectors_and_their_order_are_the_librarys_at_mixed_lengths(
+    minilm: SentenceTransformer, token_budget: int
+) -> None:
+    texts = MIXED if token_budget > 1 else MIXED[:8]
+    assert runs_unpadded(minilm)
+    found = encode(minilm, texts, token_budget=token_budget)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, minilm.encode(texts), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
+def test_other_poolings_and_models_without_normalize_agree_too(minilm: SentenceTransformer, pooling: str) -> None:
+    for model in (small_bert(minilm, pooling), small_bert(minilm, pooling, Normalize())):
+        assert runs_unpadded(model) == (pooling != "max")
+        np.testing.assert_allclose(encode(model, MIXED), model.encode(MIXED), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["all-MiniLM-L6-v2-static-256", "all-MiniLM-L6-v2-pca-128"])
+def test_a_model_of_another_kind_runs_its_own_forward(name: str) -> None:
+    model = load(name, device="cpu")
+    assert not runs_unpadded(model)
+    np.testing.assert_allclose(encode(model, MIXED), model.encode(MIXED), atol=1e-5, rtol=0)
+
+
+def test_prompts_are_the_librarys(minilm: SentenceTransformer) -> None:
+    model = SentenceTransformer(modules=list(minilm), prompts={"query": "query: "}, device="cpu")
+    texts = ["a cat", "", "a dog and a cat"]
+    choices: list[dict[str, Any]] = [
+        {"prompt_name": "query"},
+        {"prompt": "find: "},
+        {"prompt": "", "prompt_name": "query"},
+    ]
+    for chosen in choices:
+        np.testing.assert_allclose(encode(model, texts, **chosen), model.encode(texts, **chosen), atol=1e-5)
+    model.default_prompt_name = "query"
+    np.testing.assert_allclose(encode(model, texts), model.encode(texts), atol=1e-5)
+    with pytest.raises(CourseError, match="no prompt 'no such'"):
+        encode(model, texts, prompt_name="no such")
+
+
+def test_truncated_dimensions_are_the_librarys(minilm: SentenceTransformer) -> None:
+    model = SentenceTransformer(modules=list(minilm), truncate_dim=64, device="cpu")
+    np.testing.assert_allclose(encode(model, MIXED), model.encode(MIXED), atol=1e-5)
+
+
+def test_no_texts_give_no_rows_and_one_string_is_refused(minilm: SentenceTransformer) -> None:
+    assert encode(minilm, []).shape == (0, 384)
+    with pytest.raises(CourseError, match=r"write \[text\]"):
+        encode(minilm, "a text")
+    with pytest.raises(CourseError, match="token_budget is 0"):
+        encode(minilm, ["a text"], token_budget=0)
+
+
+def test_bfloat16_runs_where_the_cpu_has_it_and_is_refused_elsewhere(minilm: SentenceTransformer) -> None:
+    model = small_bert(minilm, "mean", Normalize()).to(torch.bfloat16)
+    if cpu_has_bfloat16():
+        cosines = (encode(model, MIXED) * model.float().encode(MIXED)).sum(axis=1)
+        assert cosines.min() > 0.99
+    else:
+        with pytest.raises(CourseError, match="no instructions for bfloat16"):
+            encode(model, MIXED)
+
+
+def test_openvino_gives_the_same_vectors(minilm: SentenceTransformer) -> None:
+    pytest.importorskip("openvino")
+    model = small_bert(minilm, "mean", Normalize())
+    np.testing.assert_allclose(encode(to_openvino(model), MIXED), model.encode(MIXED), atol=1e-5, rtol=0)
+    with pytest.raises(CourseError, match="Only a BERT"):
+        to_openvino(load("all-MiniLM-L6-v2-static-256", device="cpu"))
+
+
+# Batches
+
+
+def test_every_text_is_in_one_batch_within_the_budget_unless_it_alone_exceeds_it() -> None:
+    lengths = np.random.default_rng(0).integers(1, 300, 500).tolist()
+    plan = batches(lengths, 200)
+    assert sorted(np.concatenate(plan).tolist()) == list(range(500))
+    for batch in plan:
+        assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= 200
+
+
+def test_similar_lengths_together_waste_less_than_arrival_order() -> None:
+    lengths = [10, 100] * 32
+    arrival = [list(range(i, i + 32)) for i in (0, 32)]
+    assert padding_share(lengths, arrival) == pytest.approx(0.45)
+    assert padding_share(lengths, batches(lengths, 1000)) < 0.2
+
+
+# Streams
+
+TEXTS = [text[:200] for text in data.texts()] * 3
+
+
+@pytest.fixture(scope="module")
+def static() -> SentenceTransformer:
+    return load("all-MiniLM-L6-v2-static-256", device="cpu")
+
+
+@pytest.fixture(params=["parquet", "jsonl"])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / f"texts.{request.param}"
+    if request.param == "parquet":
+        pd.DataFrame({"id": range(len(TEXTS)), "text": TEXTS}).to_parquet(path, row_group_size=333)
+    else:
+        path.write_text("".join(json.dumps({"text": t}) + "\n" for t in TEXTS), encoding="utf-8")
+    return path
+
+
+def assert_whole(folder: Path, model: SentenceTransformer) -> None:
+    """The folder holds every row once, with the vector that a plain run gives it."""
+    table = pd.read_parquet(folder)
+    assert table["row"].tolist() == list(range(len(TEXTS)))
+    np.testing.assert_allclose(np.stack(list(table["embedding"])), model.encode(TEXTS), atol=1e-5)
+    assert not list(folder.glob("*.tmp")) and not list(folder.glob(".part*"))
+
+
+def test_a_stream_gives_every_row_once_and_a_second_call_has_nothing_to_do(
+    source: Path, tmp_path: Path, static: SentenceTransformer
+) -> None:
+    assert stream(static, source, tmp_path / "out", chunk_texts=50) == len(TEXTS)
+    assert_whole(tmp_path / "out", static)
+    assert stream(static, source, tmp_path / "out", chunk_texts=50) == 0
+
+
+def test_a_stream_killed_at_random_moments_goes_on_with_nothing_lost_or_doubled(
+    tmp_path: Path, static: SentenceTransformer
+) -> None:
+    source, out = tmp_path / "texts.jsonl", tmp_path / "out"
+    source.write_text("".join(json.dumps({"text": t}) + "\n" for t in TEXTS), encoding="utf-8")
+    draw, killed = random.Random(0), 0
+    for wanted in (0, 1, 2, 4, 7, 9):  # parts that are there when it is killed, at the least
+        child = multiprocessing.get_context("fork").Process(
+            target=stream, args=(static, source, out), kwargs={"chunk_texts": 50}
+        )
+        child.start()
+        until = time.monotonic() + 20
+        while len(list(out.glob("part-*"))) < wanted and child.is_alive() and time.monotonic() < until:
+            time.sleep(0.0005)
+        time.sleep(draw.random() * 0.005)
+        child.kill()
+        child.join()
+        killed += child.exitcode == -signal.SIGKILL
+    assert killed >= 1
+    before = {part: part.stat().st_mtime_ns for part in out.glob("part-*")}
+    stream(static, source, out, chunk_texts=50)
+    assert_whole(out, static)
+    assert all(part.stat().st_mtime_ns == written for part, written in before.items())
+
+
+def test_a_full_disk_is_told_and_the_stream_goes_on_once_there_is_room(
+    source: Path, tmp_path: Path, static: SentenceTransformer
+) -> None:
+    out = tmp_path / "out"
+    stream_part = 50 * 256 * 4
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write gives EFBIG, as a full disk ENOSPC
+    resource.setrlimit(resource.RLIMIT_FSIZE, (stream_part // 2, limits[1]))
+    try:
+        with pytest.raises(CourseError, match="make room, then call again"):
+            stream(static, source, out, chunk_texts=50)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert not list(out.glob("part-*"))
+    stream(static, source, out, chunk_texts=50)
+    assert_whole(out, static)
+
+
+def test_a_part_that_a_crash_of_the_machine_cut_is_written_anew(
+    source: Path, tmp_path: Path, static: SentenceTransformer
+) -> None:
+    out = tmp_path / "out"
+    stream(static, source, out, chunk_texts=50)
+    part = out / "part-00002.parquet"
+    part.write_bytes(part.read_bytes()[:1000])
+    assert stream(static, source, out, chunk_texts=50) == 50
+    assert_whole(out, static)
+
+
+def test_a_folder_begun_with_something_else_is_refused(tmp_path: Path, static: SentenceTransformer) -> None:
+    source, out = tmp_path / "texts.jsonl", tmp_path / "out"
+    source.write_text('{"text": "one"}\n{"text": "two"}', encoding="utf-8")
+    assert stream(static, source, out) == 2
+    with pytest.raises(CourseError, match="model was"):
+        stream(load("tfidf-4096", device="cpu"), source, out)
+    with pytest.raises(CourseError, match="chunk_texts was 4096 and is 7"):
+        stream(static, source, out, chunk_texts=7)
+    with pytest.raises(CourseError, match="prompt was"):
+        stream(static, source, out, prompt="query: ")
+    source.write_text('{"text": "one"}\n{"text": "three"}\n', encoding="utf-8")
+    with pytest.raises(CourseError, match="source_sha256 was"):
+        stream(static, source, out)
+
+
+def test_bad_sources_are_told_with_file_and_row(tmp_path: Path, static: SentenceTransformer) -> None:
+    cases = {
+        '{"text": "a"}\n{"text": null}\n': "row 2: 'text' holds None",
+        '{"text": "a"}\nnot json\n': "line 2: it is no JSON",
+        '{"body": "a"}\n': "there is no 'text'; it has body",
+        "[1]\n": "no JSON object",
+        '{"text": "caf\u00e9"}\n': "line 1: it is no JSON in UTF-8",
+    }
+    for i, (content, message) in enumerate(cases.items()):
+        path = tmp_path / f"{i}.jsonl"
+        path.write_text(content, encoding="latin-1")
+        with pytest.raises(CourseError, match=message):
+            stream(static, path, tmp_path / f"out{i}")
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(CourseError, match="no Parquet file"):
+        stream(static, broken, tmp_path / "out")
+    with pytest.raises(CourseError, match="no such file"):
+        stream(static, tmp_path / "missing.jsonl", tmp_path / "out")
