@@ -6,7 +6,7 @@
 
 The table counts texts per CPU-second of the server's process: what a core gives, whatever the clients take.
 Each server gets one compute thread, MiniLM, 32 clients of one text a request, after a warm-up. PYTHON is that
-of an environment of its own, with `infinity-emb[server,torch]==0.0.78`, `transformers<5` and `click<8.2`.
+of an environment of its own, with `infinity-emb[server,torch]==0.0.78` and `transformers<5`.
 """
 
 import argparse

@@ -80,7 +80,7 @@ def encode(
     with torch.inference_mode():
         for batch in batches(lengths, token_budget):
             if unpadded:
-                vectors[batch] = _encode_packed(model, [ids[i] for i in batch])
+                vectors[batch] = encode_packed(model, [ids[i] for i in batch])
             else:
                 part = [texts[i] for i in batch]
                 vectors[batch] = model.encode(part, prompt=before, batch_size=len(part), show_progress_bar=False)
@@ -150,7 +150,7 @@ def _token_ids(model: SentenceTransformer, texts: list[str]) -> list[list[int]]:
     return found
 
 
-def _encode_packed(model: SentenceTransformer, rows: list[list[int]]) -> Floats:
+def encode_packed(model: SentenceTransformer, rows: list[list[int]]) -> Floats:
     """(n, d): the vectors of n tokenized texts, the longest first, in one pass without padding."""
     encoder: Any = model[0]
     pooling: Any = model[1]

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
-from helpers.encode import _encode_packed as encode_packed
-from helpers.encode import runs_unpadded
+from helpers.encode import encode_packed, runs_unpadded
 from helpers.errors import CourseError
 
 Floats = NDArray[np.float32]
