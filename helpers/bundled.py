@@ -26,6 +26,7 @@ import numpy as np
 import onnxruntime
 import torch
 from filelock import FileLock
+from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import InputModule
@@ -167,7 +168,11 @@ def int8(device: str = "cpu") -> SentenceTransformer:
             _export(minilm(), exported)
             quantize_dynamic(exported, folder / "model.onnx", weight_type=QuantType.QInt8, per_channel=True)
 
-    encoder = OnnxTransformer(cached(f"{MINILM}-int8", build) / "model.onnx", minilm())
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    path = cached(f"{MINILM}-int8", build) / "model.onnx"
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    encoder = RuntimeTransformer(lambda inputs: session.run(None, inputs)[0], minilm()[0])
     modules = [encoder, Pooling(384, pooling_mode="mean"), Normalize()]
     return SentenceTransformer(modules=modules, device="cpu")
 
@@ -193,16 +198,18 @@ MODELS = {
 }
 
 
-class OnnxTransformer(InputModule):
-    """The encoder of a Sentence Transformers pipeline, run by ONNX Runtime instead of PyTorch."""
+class RuntimeTransformer(InputModule):
+    """The encoder of a Sentence Transformers pipeline, run by something else than PyTorch.
 
-    def __init__(self, path: Path, source: SentenceTransformer) -> None:
+    Args:
+        run: input arrays of shape (texts, tokens), by name, to hidden states (texts, tokens, width).
+        source: the PyTorch encoder whose tokenizer and limits it keeps.
+    """
+
+    def __init__(self, run: Callable[[dict[str, NDArray[np.int64]]], NDArray[np.float32]], source: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        encoder: Any = source[0]
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self.source = [encoder]  # in a list, so that PyTorch doesn't count its parameters as ours
+        self.run = run
+        self.source = [source]  # in a list, so that PyTorch doesn't count its parameters as ours
 
     @property
     def tokenizer(self) -> Any:  # type: ignore[override]
@@ -223,22 +230,23 @@ class OnnxTransformer(InputModule):
         return dict(self.source[0].preprocess(inputs, prompt=prompt, **kwargs))
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Token ids to `token_embeddings` of shape (texts, tokens, 384)."""
-        inputs = {node.name: features[node.name].numpy() for node in self.session.get_inputs()}
-        features["token_embeddings"] = torch.from_numpy(self.session.run(None, inputs)[0])
+        """Token ids to `token_embeddings` of shape (texts, tokens, width)."""
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        states = self.run({name: features[name].numpy() for name in names})
+        features["token_embeddings"] = torch.from_numpy(states)
         return features
 
     def get_embedding_dimension(self) -> int:
-        """384."""
+        """The width of the source model."""
         return int(self.source[0].get_embedding_dimension())
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
-        """Not offered: this model is rebuilt from its recipe.
+        """Not offered: this model is rebuilt from its source.
 
         Raises:
             NotImplementedError: always.
         """
-        raise NotImplementedError("Rebuilt from its recipe, never saved; see helpers.bundled.int8.")
+        raise NotImplementedError("Rebuilt from its source model, never saved; see helpers.bundled.int8.")
 
 
 class Vectorizer(InputModule):

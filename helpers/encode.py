@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import InputModule
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from torch.nn.functional import normalize, scaled_dot_product_attention
 from transformers import BertModel
 
 from helpers import data, speed
+from helpers.bundled import RuntimeTransformer, quiet
 from helpers.errors import CourseError
 
 TOKEN_BUDGET = 1024
@@ -199,48 +199,6 @@ def _pool(states: torch.Tensor, pooling: Any) -> torch.Tensor:
     return vectors
 
 
-class OpenVinoTransformer(InputModule):
-    """The encoder of a Sentence Transformers pipeline, run by OpenVINO instead of PyTorch."""
-
-    def __init__(self, compiled: Any, source: Transformer) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.compiled = compiled
-        self.source = [source]  # in a list, so that PyTorch doesn't count its parameters as ours
-
-    @property
-    def tokenizer(self) -> Any:  # type: ignore[override]
-        """The source model's tokenizer."""
-        return self.source[0].tokenizer
-
-    @property
-    def max_seq_length(self) -> int | None:
-        """Where texts are cut, in tokens."""
-        return self.source[0].max_seq_length
-
-    def preprocess(self, inputs: Any, prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
-        """Texts to token ids and masks, as the source model does it."""
-        return dict(self.source[0].preprocess(inputs, prompt=prompt, **kwargs))
-
-    def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Token ids to `token_embeddings` of shape (texts, tokens, width)."""
-        names = ("input_ids", "attention_mask", "token_type_ids")
-        states = self.compiled([features[name].numpy() for name in names])[0]
-        features["token_embeddings"] = torch.from_numpy(states)
-        return features
-
-    def get_embedding_dimension(self) -> int:
-        """The width of the source model."""
-        return int(self.source[0].get_embedding_dimension())
-
-    def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
-        """Not offered: it is rebuilt from its source.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError("Rebuilt from its source model, never saved; see helpers.encode.to_openvino.")
-
-
 def to_openvino(model: SentenceTransformer, *, int8: bool = False) -> SentenceTransformer:
     """A BERT model run by OpenVINO on the CPU; tokenizer, pooling and prompts are the model's own.
 
@@ -275,7 +233,8 @@ def to_openvino(model: SentenceTransformer, *, int8: bool = False) -> SentenceTr
         "PERFORMANCE_HINT": "LATENCY",
     }
     compiled = openvino.Core().compile_model(converted, "CPU", options)
-    modules = [OpenVinoTransformer(compiled, model[0]), *list(model)[1:]]
+    run = RuntimeTransformer(lambda inputs: compiled([inputs[name] for name in names])[0], model[0])
+    modules = [run, *list(model)[1:]]
     return SentenceTransformer(
         modules=modules, device="cpu", prompts={name: text or "" for name, text in model.prompts.items()}
     )
@@ -319,8 +278,6 @@ class _LastHiddenState(torch.nn.Module):
 @contextlib.contextmanager
 def _silent() -> Any:
     """Hold back what the converters print to their developers."""
-    from helpers.bundled import quiet
-
     with (
         open(os.devnull, "w") as nothing,
         quiet(),

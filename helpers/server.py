@@ -6,12 +6,10 @@ logs in JSON without the texts. Every field of `Settings` is an environment vari
 
 import asyncio
 import hmac
-import json
 import logging
 import signal
 import sys
 import time
-import traceback
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, redirect_stdout
@@ -23,7 +21,7 @@ import torch
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from starlette.exceptions import HTTPException
@@ -33,6 +31,7 @@ from helpers.batcher import Batcher, QueueFullError
 from helpers.catalog import find
 from helpers.errors import CourseError
 from helpers.openai_api import ApiError, EmbeddingRequest, EmbeddingResponse, ErrorBody, ModelList, answer, parse
+from helpers.telemetry import Metrics, log_json
 from helpers.tokens import Floats, Row, TokenizedModel
 
 log = logging.getLogger("helpers.server")
@@ -71,30 +70,6 @@ class Settings(BaseSettings):
     def keys(self) -> list[bytes]:
         """The Bearer keys."""
         return [key.strip().encode() for key in self.api_keys.get_secret_value().split(",") if key.strip()]
-
-
-class Metrics:
-    """What /metrics shows, in a registry of its own."""
-
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        small, large = [1, 2, 4, 8, 16, 32, 64, 128, 256], [32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
-        times = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
-        self.requests = Counter("embed_requests", "Requests by status", ["status"], registry=registry)
-        self.texts = Counter("embed_texts", "Texts accepted", registry=registry)
-        self.tokens = Counter("embed_tokens", "Tokens accepted", registry=registry)
-        self.truncated = Counter("embed_truncated_texts", "Texts that were cut", registry=registry)
-        self.abandoned = Counter("embed_abandoned_requests", "Requests whose client went away", registry=registry)
-        self.queue = Gauge("embed_queue_tokens", "Tokens accepted and not yet encoded", registry=registry)
-        self.ready = Gauge("embed_ready", "1 if the model is ready and its worker runs", registry=registry)
-        self.batch_texts = Histogram("embed_batch_texts", "Texts a batch", buckets=small, registry=registry)
-        self.batch_tokens = Histogram("embed_batch_tokens", "Tokens a batch", buckets=large, registry=registry)
-        self.seconds = Histogram("embed_request_seconds", "Seconds to the answer", buckets=times, registry=registry)
-
-    def batch(self, texts: int, tokens: int) -> None:
-        """Note one batch."""
-        self.batch_texts.observe(texts)
-        self.batch_tokens.observe(tokens)
 
 
 class Service:
@@ -179,7 +154,7 @@ class Service:
             raise ApiError(
                 400,
                 f"Input {long[0]} has {len(rows[long[0]])} tokens and the model reads {model.max_tokens} "
-                f"({len(long)} such inputs); shorten it, or send truncate: true.",
+                f"(too long: {len(long)} of {len(rows)}); shorten it, or send truncate: true.",
                 param="input",
                 code="context_length_exceeded",
             )
@@ -287,31 +262,6 @@ async def read_body(request: Request, limit: int) -> bytes:
     raise ApiError(413, f"The body is larger than {limit} bytes; send fewer texts a request.", Connection="close")
 
 
-class JsonLines(logging.Formatter):
-    """One JSON object a line; of an exception its kind and place, never its message, which may quote a text."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """A record as JSON."""
-        line = {"time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"), "level": record.levelname.lower()}
-        line |= {"logger": record.name, "message": record.getMessage()} | getattr(record, "fields", {})
-        if record.exc_info and record.exc_info[0]:
-            line["error"] = record.exc_info[0].__name__
-            line["trace"] = "".join(traceback.format_tb(record.exc_info[2]))
-        return json.dumps(line)
-
-
-def log_json() -> None:
-    """Send the server's and uvicorn's logs to standard output as JSON; requests are logged here, not by uvicorn."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonLines())
-    for name in ("helpers.server", "uvicorn"):
-        logging.getLogger(name).handlers = [handler]
-        logging.getLogger(name).propagate = False
-    logging.getLogger("uvicorn.error").handlers = []
-    logging.getLogger("uvicorn.access").disabled = True
-    log.setLevel(logging.INFO)
-
-
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; settings come from the environment unless given."""
     service = Service(settings or Settings())
@@ -414,7 +364,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         """What Prometheus reads."""
         service.metrics.queue.set(service.batcher.queue_tokens if service.batcher else 0)
         service.metrics.ready.set(service.ready)
-        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(service.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return app
 

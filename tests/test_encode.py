@@ -4,13 +4,17 @@ import json
 import multiprocessing
 import random
 import resource
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
@@ -18,6 +22,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from transformers import BertConfig, BertModel
 
 from helpers import data, load
+from helpers import stream as stream_module
 from helpers.encode import batches, cpu_has_bfloat16, encode, padding_share, runs_unpadded, to_openvino
 from helpers.errors import CourseError
 from helpers.stream import stream
@@ -210,6 +215,64 @@ def test_a_full_disk_is_told_and_the_stream_goes_on_once_there_is_room(
     assert not list(out.glob("part-*"))
     stream(static, source, out, chunk_texts=50)
     assert_whole(out, static)
+
+
+FULL_DISK = """
+import subprocess, sys
+from helpers import load
+from helpers.errors import CourseError
+from helpers.stream import stream
+
+source, disk = sys.argv[1:]
+mount = ["mount", "-t", "tmpfs", "disk", disk, "-o"]
+subprocess.run([*mount, "size=200k"], check=True)
+model = load("all-MiniLM-L6-v2-static-256", device="cpu")
+try:
+    stream(model, source, disk, chunk_texts=50)
+except CourseError as error:
+    print(error)
+subprocess.run([*mount, "remount,size=50m"], check=True)
+print(stream(model, source, disk, chunk_texts=50), "more")
+subprocess.run(["cp", "-a", f"{disk}/.", sys.argv[1] + ".out"], check=True)
+"""
+
+
+def test_on_a_disk_that_really_runs_full_what_is_written_is_kept(tmp_path: Path, static: SentenceTransformer) -> None:
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
+        pytest.skip("a small disk can't be mounted here: no user namespaces")
+    source, disk = tmp_path / "texts.jsonl", tmp_path / "disk"
+    source.write_text("".join(json.dumps({"text": t}) + "\n" for t in TEXTS), encoding="utf-8")
+    disk.mkdir()
+    command = ["unshare", "-rm", sys.executable, "-c", FULL_DISK, str(source), str(disk)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "No space left" in told and "make room, then call again" in told
+    assert 0 < int(told.splitlines()[-1].removesuffix(" more")) < len(TEXTS)
+    assert_whole(tmp_path / f"{source.name}.out", static)
+
+
+def test_memory_stays_flat_however_long_the_file_is(tmp_path: Path, static: SentenceTransformer) -> None:
+    source, used = tmp_path / "long.jsonl", tmp_path / "used"
+    with source.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps({"text": TEXTS[i % len(TEXTS)][:60]}) + "\n" for i in range(60_000))
+
+    def child() -> None:
+        write, memory = stream_module._write_part, []
+
+        def watched(part: Path, first: int, vectors: Any) -> None:
+            write(part, first, vectors)
+            memory.append(psutil.Process().memory_info().rss / 1e6)
+
+        stream_module._write_part = watched
+        stream(static, source, tmp_path / "out", chunk_texts=2000)
+        used.write_text(json.dumps(memory))
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(120)
+    memory = json.loads(used.read_text())
+    assert len(memory) == 30
+    vectors_mb = 60_000 * 256 * 4 / 1e6
+    assert memory[-1] - memory[4] < vectors_mb / 4, memory
 
 
 def test_a_part_that_a_crash_of_the_machine_cut_is_written_anew(

@@ -21,6 +21,7 @@ import numpy as np
 import openai
 import pytest
 import schemathesis
+import torch
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings, strategies
 from langchain_openai import OpenAIEmbeddings
@@ -28,6 +29,7 @@ from pydantic import SecretStr
 from schemathesis import GenerationMode
 from schemathesis import checks as schema_checks
 from sentence_transformers import SentenceTransformer
+from torch.nn.functional import layer_norm, normalize
 
 from helpers import data
 from helpers.encode import encode
@@ -252,12 +254,24 @@ def test_unknown_paths_and_methods_answer_in_the_same_shape(server: httpx.Client
     assert "Not Allowed" in told(server.get("/v1/embeddings"), 405)
 
 
-@pytest.mark.parametrize("mode", GenerationMode)
-def test_schemathesis_finds_no_request_that_breaks_the_server(server: httpx.Client, mode: GenerationMode) -> None:
+@pytest.mark.parametrize(
+    ("path", "mode"),
+    [
+        *(("/v1/embeddings", mode) for mode in GenerationMode),
+        *((path, GenerationMode.POSITIVE) for path in ("/v1/models", "/health", "/metrics")),  # nothing to get wrong
+    ],
+)
+def test_schemathesis_finds_no_request_that_breaks_the_server(
+    server: httpx.Client, path: str, mode: GenerationMode
+) -> None:
     schema = schemathesis.openapi.from_url(f"{server.base_url}/openapi.json")
     tried: Counter[tuple[str, int]] = Counter()
 
-    @settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    examples = 60 if path == "/v1/embeddings" else 10
+
+    @settings(
+        max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
     @given(strategies.data())
     def each(drawn: Any) -> None:
         case = drawn.draw(operation.as_strategy(generation_mode=mode))
@@ -266,9 +280,9 @@ def test_schemathesis_finds_no_request_that_breaks_the_server(server: httpx.Clie
         case.validate_response(response, checks=CHECKED)
         tried[case.path, response.status_code] += 1
 
-    operation = schema["/v1/embeddings"]["POST"]
+    operation = schema[path]["POST" if path == "/v1/embeddings" else "GET"]
     each()
-    assert sum(tried.values()) >= 40, tried
+    assert sum(tried.values()) >= (40 if path == "/v1/embeddings" else 1), tried
 
 
 # Long texts
@@ -306,6 +320,7 @@ def test_under_concurrency_each_answer_is_that_texts_own_vector(
         assert len(list(pool.map(ask, range(16)))) == 16
     assert metric(server, "embed_queue_tokens") == 0
     assert metric(server, "embed_batch_texts_count") < metric(server, "embed_texts_total"), "nothing was batched"
+    assert "_created" not in server.get("/metrics").text
 
 
 def test_a_full_queue_answers_429_with_retry_after_and_large_requests_count_in_tokens(server: httpx.Client) -> None:
@@ -422,6 +437,16 @@ def test_dimensions_of_a_matryoshka_model_are_cut_and_normalised() -> None:
             short, full[:, :128] / np.linalg.norm(full[:, :128], axis=1, keepdims=True), atol=1e-6
         )
         told(post(app_client, **body, dimensions=769), 400)
+
+
+def test_nomics_dimensions_are_cut_after_a_layer_norm_as_they_were_trained() -> None:
+    name = "nomic-ai/nomic-embed-text-v1.5"
+    with started(model=name, source="stand-in") as app_client:
+        body = {"model": name, "input": ["search_query: keys", "search_document: a longer text"]}
+        full, short = embedded(post(app_client, **body)), embedded(post(app_client, **body, dimensions=256))
+    by_hand = normalize(layer_norm(torch.tensor(full), [full.shape[1]])[:, :256], dim=1)
+    np.testing.assert_allclose(short, by_hand, atol=1e-6)
+    assert np.abs(short - full[:, :256] / np.linalg.norm(full[:, :256], axis=1, keepdims=True)).max() > 1e-5
 
 
 def test_a_stand_in_is_not_served_unless_asked_for(tmp_path: Path) -> None:
