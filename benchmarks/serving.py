@@ -227,6 +227,7 @@ def soak(requests: int) -> None:
     shown = ", ".join(f"{mb:.0f}" for mb in memory)
     print(f"{answered} requests after a warm-up of 1000; MB at the start and after each tenth: {shown}")
     assert answered == requests
+    assert memory[-1] < 1.03 * memory[1], "memory grows"
 
 
 def main() -> None:

@@ -25,6 +25,16 @@ from helpers.errors import CourseError
 FACTS = Path(__file__).parent / "facts"
 DEFAULT_TASK = "Given a web search query, retrieve relevant passages that answer the query"
 
+Benchmark = Literal["MTEB(eng, v1)", "MTEB(eng, v2)", "MTEB(Multilingual, v2)"]
+
+# The column of each benchmark's mean, that of the tasks run, and how many a complete run has. (Of the 131
+# multilingual tasks no run of the snapshot has more than 130.)
+BENCHMARKS: dict[Benchmark, tuple[str, str, int]] = {
+    "MTEB(eng, v1)": ("eng_v1_computed", "eng_v1_n_of_56", 56),
+    "MTEB(eng, v2)": ("eng_v2_computed_mean_task", "eng_v2_n_of_41", 41),
+    "MTEB(Multilingual, v2)": ("multilingual_v2_computed_mean_task", "multilingual_v2_n_of_131", 130),
+}
+
 Score = Annotated[float | None, Field(ge=0, le=100)]
 Count = PositiveInt | None
 YesNo = Annotated[bool | None, BeforeValidator(lambda cell: {"yes": True, "no": False, None: None}.get(cell, cell))]

@@ -8,24 +8,21 @@ the reason says so. Measuring on the reader's own data is left to `benchmark`.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, get_args
 
 import pandas as pd
 
 from helpers import twins
 from helpers.benchmark import pareto_front
-from helpers.catalog import Card, cards
+from helpers.catalog import BENCHMARKS, Benchmark, Card, cards
 from helpers.errors import CourseError
 
-Benchmark = Literal["MTEB(eng, v1)", "MTEB(eng, v2)", "MTEB(Multilingual, v2)"]
+SPEED = "tokens/s (twin, CPU)"
 COMMERCIAL = {"apache-2.0": True, "mit": True, "cc-by-nc-4.0": False}
 
-# The column of each benchmark's mean, that of the tasks run, and how many a complete run has. (Of the 131
-# multilingual tasks no run of the snapshot has more than 130.)
-COLUMNS: dict[str, tuple[str, str, int]] = {
-    "MTEB(eng, v1)": ("eng_v1_computed", "eng_v1_n_of_56", 56),
-    "MTEB(eng, v2)": ("eng_v2_computed_mean_task", "eng_v2_n_of_41", 41),
-    "MTEB(Multilingual, v2)": ("multilingual_v2_computed_mean_task", "multilingual_v2_n_of_131", 130),
+# The column of each benchmark's zero-shot share, where mteb states one.
+ZERO_SHOT: dict[Benchmark, str] = {
+    "MTEB(eng, v2)": "zero_shot_pct_eng_v2",
+    "MTEB(Multilingual, v2)": "zero_shot_pct_multilingual_v2",
 }
 
 
@@ -54,8 +51,8 @@ class Needs:
     remote_code: bool = False
 
     def __post_init__(self) -> None:
-        if self.benchmark not in get_args(Benchmark):
-            raise CourseError(f"benchmark is {self.benchmark!r}; it must be one of {'; '.join(get_args(Benchmark))}.")
+        if self.benchmark not in BENCHMARKS:
+            raise CourseError(f"benchmark is {self.benchmark!r}; it must be one of {'; '.join(BENCHMARKS)}.")
         for name in ("languages", "tokens", "memory_mb"):
             value = getattr(self, name)
             if value is not None and not value >= 1:
@@ -133,14 +130,16 @@ class Choice:
     def table(self) -> pd.DataFrame:
         """The trade-off: one row a candidate, those without a complete run last; NaN and NA are unknown.
 
-        The score is the mean over the tasks of one benchmark, 0 to 100, complete runs only. Tokens a
-        second were measured on the model's twin on a CPU (`twins.measured`). `front` says whether no
-        other candidate is as good and as fast and better at one; NA where a figure is missing.
+        The score is the mean over the tasks of one benchmark, 0 to 100, complete runs only; the zero-shot
+        share is the percentage of those tasks that the model wasn't trained on. Tokens a second were
+        measured on the model's twin on a CPU (`twins.measured`). `front` says whether no other candidate
+        is as good and as fast and better at one; NA where a figure is missing.
         """
         speeds = twins.measured().query("device == 'cpu' and dtype == 'float32'").set_index("hub_id").tokens_per_s
         columns = {
             self.needs.benchmark: [score(c, self.needs.benchmark) for c in self.kept],
-            "tokens/s (twin, CPU)": [speeds.get(c.hub_id) for c in self.kept],
+            SPEED: [speeds.get(c.hub_id) for c in self.kept],
+            "zero-shot (%)": [zero_shot(c, self.needs.benchmark) for c in self.kept],
             "float32 weights (MB)": [weights_mb(c) for c in self.kept],
             "tokens": ["no limit" if c.layers == 0 else c.max_tokens for c in self.kept],
             "languages": [c.languages_mteb for c in self.kept],
@@ -148,7 +147,7 @@ class Choice:
         }
         names = pd.Index([c.hub_id for c in self.kept], name="model")
         made = pd.DataFrame(columns, index=names)
-        figures = list(made.columns[:3])
+        figures = list(made.columns[:4])
         made[figures] = made[figures].astype(float)
         known = made[figures[:2]].dropna()
         front = pareto_front(known[figures[0]].tolist(), known[figures[1]].tolist())
@@ -163,9 +162,15 @@ class Choice:
 
 def score(card: Card, benchmark: Benchmark) -> float | None:
     """The mean over a benchmark's tasks, 0 to 100; None without a complete run."""
-    mean, tasks_run, tasks = COLUMNS[benchmark]
+    mean, tasks_run, tasks = BENCHMARKS[benchmark]
     value: float | None = getattr(card, mean)
     return value if getattr(card, tasks_run) == tasks else None
+
+
+def zero_shot(card: Card, benchmark: Benchmark) -> float | None:
+    """The percentage of a benchmark's tasks that a model wasn't trained on; None where nobody says."""
+    value: float | None = getattr(card, ZERO_SHOT[benchmark]) if benchmark in ZERO_SHOT else None
+    return value
 
 
 def asked(needs: Needs) -> tuple[Rule, ...]:
@@ -190,31 +195,45 @@ def choose(needs: Needs, models: Sequence[Card] | None = None) -> Choice:
     return Choice(needs, tuple(kept), excluded)
 
 
+@dataclass(frozen=True)
+class Step:
+    """One question of the filter as asked: how many models leave at it, for what reason, and how many go on."""
+
+    question: str
+    no: int
+    unknown: int
+    yes: int
+
+
+def steps(needs: Needs, models: Sequence[Card] | None = None) -> list[Step]:
+    """The filter question by question; a model leaves at the first that it fails."""
+    left, found = list(cards() if models is None else models), []
+    for rule in asked(needs):
+        reasons = [rule.fails(card, needs) for card in left]
+        left = [card for card, reason in zip(left, reasons, strict=True) if reason is None]
+        unknown = sum("unknown" in (reason or "") for reason in reasons)
+        found.append(Step(rule.question(needs), len(reasons) - len(left) - unknown, unknown, len(left)))
+    return found
+
+
 def tree(needs: Needs, models: Sequence[Card] | None = None) -> str:
     """The same decision as a mermaid flow chart: each question, how many leave at it, and who is left.
 
-    A model leaves at the first question that it fails; the leaves' counts add up to the catalogue.
+    The leaves' counts add up to the catalogue; a leaf that nobody reaches isn't drawn.
     """
-    rules, choice = asked(needs), choose(needs, models)
-    everyone = tuple(cards() if models is None else models)
-    left = list(everyone)
-    lines = ["flowchart TD", f'    start["{len(everyone)} models"] --> {"q0" if rules else "kept"}']
-    for number, rule in enumerate(rules):
-        reasons = {card.hub_id: rule.fails(card, needs) for card in left}
-        unknown = sum("unknown" in (reason or "") for reason in reasons.values())
-        failed = sum(reason is not None for reason in reasons.values()) - unknown
-        left = [card for card in left if reasons[card.hub_id] is None]
-        then = f"q{number + 1}" if number + 1 < len(rules) else "kept"
-        lines += [
-            f'    q{number}{{"{rule.question(needs)}"}} -->|yes| {then}',
-            f'    q{number} -->|no| out{number}["{failed} out"]',
-            f'    q{number} -->|unknown| unknown{number}["{unknown} out"]',
-        ]
+    choice, asked_for = choose(needs, models), steps(needs, models)
+    everyone = len(choice.kept) + len(choice.excluded)
+    lines = ["flowchart TD", f'    start["{everyone} models"] --> {"q0" if asked_for else "kept"}']
+    for number, step in enumerate(asked_for):
+        then = f"q{number + 1}" if number + 1 < len(asked_for) else "kept"
+        lines.append(f'    q{number}{{"{step.question}"}} -->|yes| {then}')
+        leaves = {"no": ("out", step.no), "unknown": ("unknown", step.unknown)}
+        lines += [f'    q{number} -->|{why}| {leaf}{number}["{n} out"]' for why, (leaf, n) in leaves.items() if n]
     front = "<br>".join(choice.front()) or "none: no candidate has both figures"
     return "\n".join(
         [
             *lines,
-            f'    kept["{len(left)} candidates"] --> tradeoff{{"{needs.benchmark} against speed"}}',
+            f'    kept["{len(choice.kept)} candidates"] --> tradeoff{{"{needs.benchmark} against speed"}}',
             f'    tradeoff -->|on the front| front["{front}"]',
             '    tradeoff -->|a figure unknown| ask["find it out, or measure"]',
             '    front --> measure["measure on your own data"]',

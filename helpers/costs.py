@@ -6,6 +6,7 @@ date. Figures and the panel are in `costs_plots`. A month has 730 hours, a twelf
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -201,7 +202,12 @@ Range = tuple[float, float]
 
 
 def draw_break_even(
-    ranges: dict[str, Range], tokens_per_text: Range, usd_per_million_tokens: Range, *, draws: int = 2000, seed: int = 0
+    ranges: Mapping[str, Range],
+    tokens_per_text: Range,
+    usd_per_million_tokens: Range,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Break-even where nothing is known but ranges: each draw takes a value from each range, and sums.
 
@@ -219,7 +225,7 @@ def draw_break_even(
     Raises:
         CourseError: a range has its ends the wrong way round, or a name is no field of `Fleet`.
     """
-    every = ranges | {"tokens_per_text": tokens_per_text, "usd_per_million_tokens": usd_per_million_tokens}
+    every = {**ranges, "tokens_per_text": tokens_per_text, "usd_per_million_tokens": usd_per_million_tokens}
     for name, (low, high) in every.items():
         _check(**{name: low})
         _check(**{name: high})
@@ -244,6 +250,12 @@ def draw_break_even(
     drawn["break_even_texts_per_month"] = [b.texts_per_month for b in found]
     drawn["machines"] = [math.nan if b.machines is None else b.machines for b in found]
     return drawn
+
+
+def break_even_quantiles(drawn: pd.DataFrame, shares: tuple[float, ...] = (0.025, 0.5, 0.975)) -> list[float]:
+    """Quantiles of the break-even over all draws, in texts a month; infinite where that draw never breaks even."""
+    texts = drawn["break_even_texts_per_month"]
+    return [float(texts.quantile(share, interpolation="nearest")) for share in shares]
 
 
 def scenarios(drawn: pd.DataFrame) -> list[tuple[Fleet, float, float]]:

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from helpers.costs import Fleet, api_usd_per_month, millions, scenarios
+from helpers.costs import Fleet, api_usd_per_month, break_even_quantiles, millions, scenarios
 from helpers.errors import CourseError
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito, colour-blind safe
@@ -63,6 +64,9 @@ def cost_curves(
 def break_even_region(drawn: pd.DataFrame, volumes: Sequence[float] = VOLUMES) -> tuple[Figure, pd.DataFrame]:
     """In how many of the drawn situations the own fleet costs no more than the API, against volume.
 
+    A bar marks the median break-even and 95% of the draws; an arrow at its end, that some of those never
+    break even. Their share is what the region leaves free at the top.
+
     Args:
         drawn: what `draw_break_even` returned.
         volumes: texts a month for the table, all above 0.
@@ -78,16 +82,26 @@ def break_even_region(drawn: pd.DataFrame, volumes: Sequence[float] = VOLUMES) -
 
     grid = np.geomspace(min(volumes), max(volumes), 40)
     shares = [share(v) for v in grid]
-    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
     plt.close(figure)
     axes.plot(grid, shares, color=COLOURS[0])
     axes.fill_between(grid, shares, color=COLOURS[0], alpha=0.2, label="own machines cost no more")
     axes.fill_between(grid, shares, 1, color=COLOURS[1], alpha=0.2, label="the API costs less")
+    low, middle, high = break_even_quantiles(drawn)
+    never = float(drawn["machines"].isna().mean())
+    axes.axhline(1 - never, color="black", linestyle=":", label=f"above: never, at any volume ({never:.0%})")
+    end = grid[-1]
+    if low < end:
+        axes.plot([low, min(high, end)], [0.05, 0.05], color="black", label="break-even, 95% of the draws")
+    if middle < end:
+        axes.plot([middle], [0.05], "o", color="black", label=f"its median, {millions(middle)}")
+    if low < end < high:
+        axes.plot([end], [0.05], ">", color="black", label=f"up to {millions(high)}")
     axes.set_xscale("log")
     axes.set_ylim(0, 1)
     axes.set_xlabel("texts a month (log scale)")
     axes.set_ylabel("share of drawn situations")
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     table = pd.DataFrame({"texts a month": [millions(v) for v in volumes], "own costs no more": map(share, volumes)})
     return figure, table.round(3)
 
@@ -135,8 +149,15 @@ def panel(
     gpu = widgets.Dropdown(options=list(usd_per_hour), description="machine", **choice)
 
     def log(value: float, low: int, high: int, text: str) -> Any:
+        start = math.log10(value) if value > 0 else low
         return widgets.FloatLogSlider(
-            value=value, min=low, max=high, step=0.05, description=text, readout_format=",.0f", **wide
+            value=value,
+            min=min(low, start),
+            max=max(high, start),
+            step=0.05,
+            description=text,
+            readout_format=",.0f",
+            **wide,
         )
 
     texts = log(texts_per_month, 5, 10, "texts a month")

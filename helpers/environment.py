@@ -2,8 +2,6 @@
 
 import os
 import platform
-import shutil
-import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,8 +10,6 @@ import cpuinfo
 import huggingface_hub
 import psutil
 import torch
-
-from helpers.bundled import cache_folder
 
 PACKAGES = (
     "embedding-models-course",
@@ -65,28 +61,6 @@ def versions() -> dict[str, str]:
 def environment() -> dict[str, Any]:
     """Hardware and versions together, ready for JSON."""
     return {"hardware": hardware(), "versions": versions()}
-
-
-def problems() -> list[str]:
-    """What stands in the way of running the course here, each with its mend; empty if nothing does."""
-    found = []
-    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-        found.append(
-            f"Python is {platform.python_version()}; the course is tested on 3.11 to 3.13: "
-            "make a new environment with one of them."
-        )
-    free = psutil.virtual_memory().available / 1e9
-    if free < 2:
-        found.append(f"Only {free:.1f} GB of memory are free, and lessons want 2: close other programs.")
-    folder = cache_folder()
-    while not folder.exists():
-        folder = folder.parent
-    disk = shutil.disk_usage(folder).free / 1e9
-    if disk < 1:
-        found.append(f"Only {disk:.1f} GB of disk are free for the model cache, and it wants 1: make room.")
-    if not os.access(folder, os.W_OK):
-        found.append("The model cache folder can't be written: set EMBEDDING_COURSE_CACHE to one that can.")
-    return found
 
 
 def hub_cache() -> list[str]:

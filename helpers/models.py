@@ -10,8 +10,6 @@
 """
 
 import re
-import threading
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -26,11 +24,11 @@ from sentence_transformers.util import get_device_name
 
 from helpers import bundled, twins
 from helpers.catalog import Card, card, cards, find, nearest
+from helpers.doctor import answers
 from helpers.errors import CourseError, OutOfReachError
 
 Source = Literal["auto", "hub", "bundled", "stand-in", "twin"]
 Kind = Literal["hub", "bundled", "local", "stand-in", "twin"]
-HUB_TIMEOUT_S = 3.0
 PINNED = re.compile(r"(?P<hub_id>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})")
 
 # Keyword arguments that a model's remote code needs beyond the usual (mteb pull request 4935).
@@ -157,20 +155,7 @@ def hub_reachable() -> bool:
     """Whether the Hugging Face hub answers within 3 seconds; asked once a process."""
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         return False
-    answered = threading.Event()
-
-    def ask() -> None:
-        try:
-            request = urllib.request.Request(huggingface_hub.constants.ENDPOINT, method="HEAD")
-            with urllib.request.urlopen(request, timeout=HUB_TIMEOUT_S):
-                answered.set()
-        except (OSError, ValueError):
-            pass
-
-    asking = threading.Thread(target=ask, daemon=True)  # name look-up has no time limit of its own
-    asking.start()
-    asking.join(HUB_TIMEOUT_S)
-    return answered.is_set()
+    return answers(huggingface_hub.constants.ENDPOINT)
 
 
 Loader = Callable[[str, torch.dtype | None, bool], tuple[SentenceTransformer, Weights]]

@@ -7,6 +7,7 @@ logs in JSON without the texts. Every field of `Settings` is an environment vari
 import asyncio
 import hmac
 import logging
+import os
 import signal
 import sys
 import time
@@ -85,6 +86,8 @@ class Service:
     def load(self) -> None:
         """Load the model and start the worker; takes seconds."""
         settings = self.settings
+        # oneDNN keeps what it prepared for the last 1024 shapes; those of unpadded batches hardly ever come again.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "0")
         if settings.threads:
             torch.set_num_threads(settings.threads)
         with redirect_stdout(sys.stderr):  # standard output is for JSON

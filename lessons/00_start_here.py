@@ -9,33 +9,33 @@
 # {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
 
 # %%
-import tomllib
-from pathlib import Path
-
 import pandas as pd
 
-from helpers import bundled, load, models, weights
-from helpers.environment import environment, hub_cache, problems
+from helpers import bundled, doctor, load, models, weights
+from helpers.environment import environment, hub_cache
 
 print(f"device {models.choose_device()}, torch {environment()['versions']['torch']}")
 
 # %% [markdown]
 # ## Is this machine ready?
 #
-# The next cell looks for the usual troubles: an untested Python, too little memory or disk, a cache folder
-# that can't be written. Each comes with its mend.
+# The next cell looks for the usual troubles: an untested Python, missing packages, a build of PyTorch that doesn't
+# fit, a kernel of another environment, too little memory or disk, a hub out of reach. Each comes with its mend.
+# Before anything is installed, `make doctor` runs the same checks.
 
 # %%
-found = problems()
-print("\n".join(found) if found else "Nothing stands in the way.")
+found = doctor.findings()
+print("\n".join(map(str, found)) if found else "Nothing was found.")
+must = sum(not finding.harmless for finding in found)
+print(f"\n{must} to mend first." if must else "\nNothing stands in the way.")
 
 # %% [markdown]
 # If something breaks later, put this table into your bug report. It holds no user name and no path.
 
 # %%
-facts = environment()
-table = pd.DataFrame([(k, v) for part in facts.values() for k, v in part.items()], columns=["what", "here"])
-table.style.hide(axis="index")
+facts = {what: value for part in environment().values() for what, value in part.items()}
+here = [", ".join(value) if isinstance(value, list) else str(value) for value in facts.values()]
+pd.DataFrame({"what": [what.replace("_", " ") for what in facts], "here": here}).style.hide(axis="index")
 
 # %% [markdown]
 # ## Four kinds of weights
@@ -89,8 +89,7 @@ pd.DataFrame([(n, b.dims, b.what) for n, b in bundled.MODELS.items()], columns=[
 # look into `solutions/` afterwards. The figure shows how the minutes are spread.
 
 # %%
-root = next(p for p in (Path.cwd(), *Path.cwd().parents) if (p / "course.toml").exists())
-lessons = tomllib.loads((root / "course.toml").read_text(encoding="utf-8"))["lesson"]
+lessons = doctor.course()["lesson"]
 course = pd.DataFrame(
     {
         "lesson": [f"{entry['name'][:2]} {entry['title']}" for entry in lessons],
@@ -111,7 +110,7 @@ course
 # **not attempted**. `hint("01.1", 1)` nudges, later hints say more.
 
 # %%
-from helpers.checks import check, hint
+from helpers.checks import check, hint, progress
 
 
 def untouched(token_embeddings, attention_mask):
@@ -128,11 +127,19 @@ print(check("01.1", careless))
 hint("01.1", 1)
 
 # %% [markdown]
+# What you try is kept in a small file on this machine, and `progress()` shows it: run by you, the cell above made
+# `01.1` a task that was tried. A task once right stays right, whatever you try afterwards. Delete the file to begin
+# anew.
+
+# %%
+progress()
+
+# %% [markdown]
 # ## Recap
 #
-# - **Check**: `problems()` names what stands in the way, `environment()` is what to quote.
+# - **Check**: `doctor.findings()` names what stands in the way, `environment()` is what to quote.
 # - **Tell apart**: `hub`, `bundled` and `local` are real; a `stand-in` shows mechanics, a `twin` shows speed.
-# - **Find**: lesson, exercise and solution share a number; `course.toml` is the list.
+# - **Find**: lesson, exercise and solution share a number; `course.toml` is the list, `progress()` your place in it.
 #
 # Test yourself: Why may a stand-in not be ranked? What does a twin tell you before you rent a GPU? What does
 # `check` say about a function that returns nothing?

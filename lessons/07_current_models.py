@@ -88,11 +88,9 @@ naive.head(12)
 # benchmark in which both models have a complete run? First a function that keeps to one benchmark.
 
 # %%
-BENCHMARKS = {  # name: (column of the mean, column of the tasks run, tasks of a complete run)
-    "MTEB(eng, v1)": ("eng_v1_computed", "eng_v1_n_of_56", 56),
-    "MTEB(eng, v2)": ("eng_v2_computed_mean_task", "eng_v2_n_of_41", 41),
-    "MTEB(Multilingual, v2)": ("multilingual_v2_computed_mean_task", "multilingual_v2_n_of_131", 130),
-}
+BENCHMARKS = catalog.BENCHMARKS  # name: (column of the mean, column of the tasks run, tasks of a complete run)
+for name, columns in BENCHMARKS.items():
+    print(name, *columns, sep=", ")
 
 
 def complete(benchmark: str) -> pd.DataFrame:

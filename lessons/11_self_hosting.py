@@ -402,8 +402,9 @@ for line in metric_lines:
 # %% [markdown]
 # ## Ready-made servers
 #
-# You needn't write one. What three of them say of themselves, in the documents named under Sources. An empty field
-# means that those documents don't say, not that the feature is missing: ask the version that you would run.
+# You needn't write one. What three of them say of themselves, in the documents named under Sources, beside the
+# course's. An empty field means that those documents don't say, not that the feature is missing: ask the version that
+# you would run.
 
 # %%
 READY = pd.DataFrame(
@@ -412,6 +413,10 @@ READY = pd.DataFrame(
             "made for": "embedding models: BERT, XLM-R, MPNet, Nomic, GTE, ModernBERT, Qwen3, Gemma3",
             "batches": "by tokens (--max-batch-tokens)",
             "too much load": "refused beyond --max-concurrent-requests",
+            "limits a request": "--payload-limit, --max-client-batch-size",
+            "long texts": "cut with --auto-truncate",
+            "prompts": "one for all requests: --default-prompt-name",
+            "key": "--api-key",
             "hardware": "CPU, Metal, CUDA images by GPU generation",
             "observability": "Prometheus metrics, OpenTelemetry traces",
             "also": "re-ranking, classification, gRPC",
@@ -431,10 +436,23 @@ READY = pd.DataFrame(
             "key": "--api-key",
             "also": "re-ranking, CLIP, CLAP, ColBERT, ColPali",
         },
+        "helpers.server": {
+            "made for": "one Sentence Transformers model",
+            "OpenAI's API": "yes",
+            "batches": "by tokens, similar lengths together, no padding for a BERT",
+            "too much load": "429 beyond EMBED_MAX_QUEUE_TOKENS, with Retry-After",
+            "limits a request": "EMBED_MAX_BODY_BYTES, EMBED_MAX_INPUTS",
+            "long texts": "refused, or cut and told, by request",
+            "prompts": "by request: input_type",
+            "dimensions": "refused unless the model is Matryoshka",
+            "key": "EMBED_API_KEYS, several",
+            "hardware": "what PyTorch runs on; one device",
+            "observability": "Prometheus metrics, logs in JSON",
+        },
     }
 ).fillna("")
 with pd.option_context("display.max_colwidth", None):
-    display(READY)
+    display(READY.T)
 
 # %% [markdown]
 # - **Text Embeddings Inference**, for an encoder on a GPU in production: its images and its batching by tokens are
@@ -522,6 +540,7 @@ for width, rows in machine[machine["device"] == "cpu"].groupby("dims"):
 #
 # Sources: Little 1961, *A Proof for the Queuing Formula L = λW* ([doi](https://doi.org/10.1287/opre.9.3.383));
 # [Text Embeddings Inference](https://huggingface.co/docs/text-embeddings-inference), its
+# [README](https://github.com/huggingface/text-embeddings-inference),
 # [supported models and hardware](https://huggingface.co/docs/text-embeddings-inference/supported_models) and
 # [command line](https://huggingface.co/docs/text-embeddings-inference/cli_arguments); [vLLM, pooling models](https://docs.vllm.ai/en/v0.18.0/models/pooling_models/);
 # [infinity's README and `inference/queue.py`](https://github.com/michaelfeil/infinity), all three read in November

@@ -1,15 +1,18 @@
-"""What every test shares: no network, and one MiniLM for all."""
+"""What every test shares: no network, no record of a reader's progress, and one MiniLM for all."""
 
 import gc
 import os
+import tempfile
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["EMBEDDING_COURSE_PROGRESS"] = os.path.join(tempfile.gettempdir(), f"progress-{os.getpid()}.json")
 
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
 import helpers
+from tests.zoo_report import pytest_terminal_summary  # noqa: F401, a hook: the zoo's table
 
 torch.set_num_threads(1)  # on shared cores, threads that wait for one another take longer than one alone
 

@@ -2,13 +2,15 @@
 
 import re
 from collections import Counter
-from itertools import product
+from itertools import pairwise, product
 
 import pandas as pd
 import pytest
+from matplotlib.text import Annotation, Text
 
-from helpers.catalog import Card, card, cards
-from helpers.choosing import COLUMNS, Benchmark, Choice, Needs, asked, choose, score, tree, weights_mb
+from helpers.catalog import BENCHMARKS, Benchmark, Card, card, cards
+from helpers.choosing import SPEED, Choice, Needs, asked, choose, score, steps, tree, weights_mb, zero_shot
+from helpers.choosing_plots import trade_off
 from helpers.errors import CourseError
 
 MANY_NEEDS = [
@@ -49,7 +51,7 @@ def test_the_tree_ends_where_the_function_does(needs: Needs) -> None:
                 out[f"{'unknown' if 'unknown' in reason else 'out'}{number}"] += 1
                 break
     drawn = {name: int(count) for name, count in re.findall(r'\b((?:out|unknown)\d)\["(\d+) out"\]', text)}
-    assert {name: count for name, count in drawn.items() if count} == dict(out)
+    assert drawn == dict(out)
     assert f'kept["{len(choice.kept)} candidates"]' in text
     assert re.findall(r'front\["(.*?)"\]', text)[0].split("<br>") == (
         choice.front() or ["none: no candidate has both figures"]
@@ -57,12 +59,29 @@ def test_the_tree_ends_where_the_function_does(needs: Needs) -> None:
     assert [q for q in re.findall(r'q\d\{"(.*?)"\}', text)] == [rule.question(needs) for rule in asked(needs)]
 
 
+# Mermaid's grammar, as much of it as the tree uses: a node is a word, and its label stands in quotes within brackets
+# or braces; an arrow leads from node to node, and its label within bars. Words that mermaid keeps for itself are none.
+LABEL = r"\"[^\"#;`]+\""
+NODE = rf"(?!(?:end|graph|subgraph|style|class|click|default)\b)[a-z]+\d*(?:\[{LABEL}\]|\{{{LABEL}\}})?"
+ARROW = re.compile(rf"    {NODE} -->(?:\|[a-z ]+\|)? {NODE}")
+
+
 @pytest.mark.parametrize("needs", MANY_NEEDS, ids=str)
-def test_every_arrow_of_the_tree_leads_to_a_node_that_is_drawn(needs: Needs) -> None:
-    text = tree(needs)
-    nodes = set(re.findall(r"(\w+)[\[{]\"", text))
-    ends = {end for line in text.splitlines()[1:] for end in re.findall(r"(?:-->|\|) (\w+)", line)}
-    assert ends <= nodes and text.startswith("flowchart TD\n")
+def test_the_tree_is_mermaid_line_by_line_and_every_arrow_leads_to_a_node_with_a_label(needs: Needs) -> None:
+    first, *lines = tree(needs).splitlines()
+    assert first == "flowchart TD"
+    assert [line for line in lines if not ARROW.fullmatch(line)] == []
+    labelled = re.findall(r"(\w+)[\[{]\"", "\n".join(lines))
+    assert len(labelled) == len(set(labelled))
+    ends = {end for line in lines for end in re.findall(r"[a-z]+\d*", re.sub(rf"{LABEL}|\|[a-z ]+\|", "", line))}
+    assert ends == set(labelled)
+
+
+@pytest.mark.parametrize("needs", MANY_NEEDS, ids=str)
+def test_the_steps_count_every_model_once(needs: Needs) -> None:
+    taken = steps(needs)
+    assert sum(step.no + step.unknown for step in taken) + len(choose(needs).kept) == len(cards())
+    assert [step.yes for step in taken][-1:] in ([], [len(choose(needs).kept)])
 
 
 def test_asking_for_more_never_adds_a_model() -> None:
@@ -129,7 +148,7 @@ def test_nomic_v2_is_no_long_context_model() -> None:  # its context is 512 toke
     assert "nomic-embed-text-v2-moe" not in kept(Needs(commercial=False, remote_code=True, tokens=513))
 
 
-@pytest.mark.parametrize("benchmark", COLUMNS)
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_the_table_has_one_benchmark_and_no_incomplete_run(benchmark: Benchmark) -> None:
     made = choose(Needs(benchmark=benchmark)).table()
     assert [column for column in made if "MTEB" in column] == [benchmark]
@@ -144,10 +163,18 @@ def test_bge_m3_has_no_english_score_and_is_not_on_an_english_front() -> None:
     assert pd.isna(made.loc["BAAI/bge-m3", "MTEB(eng, v2)"]) and pd.isna(made.loc["BAAI/bge-m3", "front"])
 
 
+def test_the_zero_shot_share_stands_beside_the_score_and_belongs_to_the_same_benchmark() -> None:
+    made = choose(Needs()).table()
+    trained_for = card("F2LLM-v2-0.6B")
+    assert made.loc[trained_for.hub_id, "zero-shot (%)"] == trained_for.zero_shot_pct_eng_v2 == 43
+    assert zero_shot(trained_for, "MTEB(Multilingual, v2)") == trained_for.zero_shot_pct_multilingual_v2 == 88
+    assert choose(Needs("MTEB(eng, v1)")).table()["zero-shot (%)"].isna().all()
+
+
 def test_nobody_beats_a_model_of_the_front() -> None:
     made = choose(Needs()).table()
-    known = made.dropna(subset=["MTEB(eng, v2)", "tokens/s (twin, CPU)"])
-    quality, speed = known["MTEB(eng, v2)"], known["tokens/s (twin, CPU)"]
+    known = made.dropna(subset=["MTEB(eng, v2)", SPEED])
+    quality, speed = known["MTEB(eng, v2)"], known[SPEED]
     front = choose(Needs()).front()
     for name in known.index:
         no_worse = (quality >= quality[name]) & (speed >= speed[name])
@@ -166,3 +193,33 @@ def test_with_nobody_left_the_table_is_empty_and_the_tree_says_so() -> None:
 def test_a_need_that_makes_no_sense_is_told(wrong: dict[str, object]) -> None:
     with pytest.raises(CourseError, match=next(iter(wrong))):
         Needs(**wrong)  # type: ignore[arg-type]
+
+
+# The figure
+
+CROWDS = {
+    "nobody": Needs(tokens=10**6, memory_mb=1),
+    "one": Needs(memory_mb=100),
+    "the lesson's": Needs("MTEB(Multilingual, v2)", languages=20, tokens=2048, memory_mb=3000),
+    "everybody": Needs("MTEB(eng, v1)", commercial=False, remote_code=True),
+}
+
+
+@pytest.mark.parametrize("needs", CROWDS.values(), ids=CROWDS)
+def test_however_many_candidates_no_name_is_cut_or_covers_another(needs: Needs) -> None:
+    figure, placed = trade_off(choose(needs)), choose(needs).table().dropna(subset=["front"])
+    figure.draw_without_rendering()
+    names = [text for text in figure.axes[0].texts if isinstance(text, Annotation)]
+    assert [text.get_text() for text in names] == [str(name).split("/")[1] for name in placed.index]
+    boxes = [Text.get_window_extent(text) for text in names]
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 for box in boxes)
+    assert all(below.y1 <= above.y0 for above, below in pairwise(boxes))
+    assert all(box.x0 >= figure.axes[0].get_window_extent().x1 for box in boxes)
+
+
+@pytest.mark.parametrize("needs", CROWDS.values(), ids=CROWDS)
+def test_the_legend_names_only_what_is_drawn(needs: Needs) -> None:
+    figure, front = trade_off(choose(needs)), choose(needs).table()["front"].dropna()
+    legend = figure.axes[0].get_legend()
+    told = {text.get_text() for text in legend.get_texts()} if legend else set()
+    assert told == {"on the front" if on else "beaten by another candidate" for on in front}

@@ -5,9 +5,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import ipywidgets as widgets
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import pyplot as plt
 
 from helpers import catalog, costs, costs_plots
 from helpers.costs import Fleet
@@ -233,6 +235,48 @@ def test_each_figure_has_labelled_axes_and_a_table_of_the_same_numbers() -> None
     drawn = costs.draw_break_even(RANGES, (100, 100), (0.02, 0.02), draws=50)
     figure, table = costs_plots.break_even_region(drawn, (1e3, 1e10))
     assert table["own costs no more"].iloc[0] == 0 and figure.axes[0].get_ylim() == (0, 1)
+
+
+def test_the_quantiles_of_the_break_even_count_never_as_infinite() -> None:
+    drawn = costs.draw_break_even({"usd_per_hour": (1, 1), "texts_per_s": (20, 2000)}, (100, 100), (0.02, 0.02))
+    low, middle, high = costs.break_even_quantiles(drawn)
+    assert low <= middle <= high == math.inf
+    assert costs.break_even_quantiles(drawn, (0.0, 1.0))[0] == drawn["break_even_texts_per_month"].min()
+    always = costs.draw_break_even(
+        {"usd_per_hour": (1, 1), "texts_per_s": (9e4, 9e4)}, (100, 100), (0.02, 0.02), draws=9
+    )
+    assert costs.break_even_quantiles(always) == pytest.approx([365e6] * 3)
+
+
+@pytest.mark.parametrize("price", [0.02, 0.13, 1e-6], ids=["some never", "few never", "all never"])
+def test_the_region_says_its_median_and_the_share_that_never_breaks_even(price: float) -> None:
+    ranges = {"usd_per_hour": (1, 1), "texts_per_s": (50, 2000), "peak_factor": (1, 3)}
+    drawn = costs.draw_break_even(ranges, (100, 100), (price, price), draws=60)
+    figure, _ = costs_plots.break_even_region(drawn)
+    legend = figure.axes[0].get_legend()
+    told = " | ".join(text.get_text() for text in legend.get_texts()) if legend else ""
+    assert f"never, at any volume ({drawn.machines.isna().mean():.0%})" in told
+    middle = costs.break_even_quantiles(drawn)[1]
+    assert (f"its median, {costs.millions(middle)}" in told) == math.isfinite(middle)
+
+
+def test_the_panel_leaves_nothing_behind_however_often_it_moves() -> None:
+    shown = costs_plots.panel({"api": 0.02, "other": 0.13}, {"gpu": 1.006, "dear": 10.0})
+    controls, result = shown.children[:-1], shown.children[-1]
+    open_before, seen = plt.get_fignums(), set()
+    for control in controls:
+        options = getattr(control, "options", None)
+        control.value = options[-1] if options else control.max
+        seen.add(result.value)
+    assert len(seen) == len(controls)  # each of them moves the result
+    assert plt.get_fignums() == open_before and shown.children == (*controls, result)
+    assert not any(isinstance(child, widgets.Output) for child in shown.children)
+    assert all(not c.continuous_update for c in controls if hasattr(c, "continuous_update"))
+
+
+def test_the_panel_starts_at_the_readers_numbers_however_small_or_large() -> None:
+    shown = costs_plots.panel({"api": 0.02}, {"gpu": 1}, texts_per_month=5e3, tokens_per_text=2e4, texts_per_s=0.5)
+    assert [slider.value for slider in shown.children[2:5]] == pytest.approx([5e3, 2e4, 0.5])
 
 
 def test_the_panel_moves_its_sentence_with_its_sliders() -> None:

@@ -16,12 +16,7 @@ Floats = NDArray[np.float64]
 
 WORDS = ("the", "invoice", "is", "late", "scanner", "prints", "tea", "hot", "parcel", "not", "key", "cellar")
 OPEN = ("mit", "apache-2.0")
-TASKS_OF = {"MTEB(eng, v1)": 56, "MTEB(eng, v2)": 41, "MTEB(Multilingual, v2)": 130}
-COLUMNS = {
-    "MTEB(eng, v1)": ("eng_v1_computed", "eng_v1_n_of_56"),
-    "MTEB(eng, v2)": ("eng_v2_computed_mean_task", "eng_v2_n_of_41"),
-    "MTEB(Multilingual, v2)": ("multilingual_v2_computed_mean_task", "multilingual_v2_n_of_131"),
-}
+TASKS_OF: dict[str, int] = {name: tasks for name, (_, _, tasks) in catalog.BENCHMARKS.items()}
 
 
 def static_embeddings(
@@ -145,13 +140,14 @@ def _front_cases(seed: int) -> list[Case]:
     """The catalogue on two benchmarks, shuffled, and drawn models with ties, gaps and incomplete winners."""
     draw = np.random.default_rng(seed)
     cases: list[Case] = []
-    for benchmark in ("MTEB(eng, v2)", "MTEB(Multilingual, v2)"):
-        mean, run = COLUMNS[benchmark]
+    benchmarks: tuple[catalog.Benchmark, ...] = ("MTEB(eng, v2)", "MTEB(Multilingual, v2)")
+    for benchmark in benchmarks:
+        mean, run, tasks = catalog.BENCHMARKS[benchmark]
         rows = [
             {"score": getattr(c, mean), "parameters": c.params_total, "tasks_run": getattr(c, run)}
             for c in catalog.cards()
         ]
-        cases.append(([rows[i] for i in draw.permutation(len(rows))], TASKS_OF[benchmark]))
+        cases.append(([rows[i] for i in draw.permutation(len(rows))], tasks))
     sizes = np.sort(draw.choice(np.arange(20, 900), 12, replace=False))
     scores = np.sort(draw.uniform(45, 70, size=12)).round(2)
     steps = [_row(score, size, 41) for score, size in zip(scores, sizes, strict=True)]  # each of them on the front
@@ -361,7 +357,8 @@ def _fair_cases(seed: int) -> list[Case]:
     """Pairs of catalogue models, some with a hole, and drawn runs of every sort."""
     draw = np.random.default_rng(seed)
     cards = [catalog.cards()[i] for i in draw.choice(len(catalog.cards()), 6, replace=False)]
-    runs: list[Runs] = [{b: (getattr(c, mean), getattr(c, run)) for b, (mean, run) in COLUMNS.items()} for c in cards]
+    columns = catalog.BENCHMARKS.items()
+    runs: list[Runs] = [{b: (getattr(c, mean), getattr(c, run)) for b, (mean, run, _) in columns} for c in cards]
     cases: list[Case] = [(one, other, dict(TASKS_OF)) for one, other in zip(runs[::2], runs[1::2], strict=True)]
     names = [str(b) for b in draw.permutation(list(TASKS_OF))]
     low, high = draw.uniform(50, 60, size=3).round(2), draw.uniform(61, 70, size=3).round(2)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from helpers import catalog
 from helpers.checks import Task
 
 Case = tuple[Any, ...]
@@ -12,7 +13,7 @@ Row = dict[str, Any]
 Verdict = bool | None
 NEEDS = ("licence", "tokens", "memory")
 COMMERCIAL = {"mit": True, "apache-2.0": True, "cc-by-nc-4.0": False}
-BENCHMARKS = {"MTEB(eng, v1)": 56, "MTEB(eng, v2)": 41}
+BENCHMARKS: dict[str, int] = {name: tasks for name, (_, _, tasks) in catalog.BENCHMARKS.items() if "eng" in name}
 
 
 def verdicts(models: Sequence[Row], tokens: int, memory_mb: float) -> list[tuple[Verdict, Verdict, Verdict]]:

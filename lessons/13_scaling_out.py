@@ -1,0 +1,404 @@
+# %% [markdown]
+# # 13 · Scaling out
+#
+# After this lesson you can
+# - **run** an embedding job on a pool of actors with Ray Data, and prove that its vectors are those of a plain loop,
+# - **size** such a pool so that it doesn't starve the tasks that feed it, and say what happens when a process dies,
+# - **decide** from hours and dollars whether more machines pay, how many, and whether Ray is the right way at all.
+#
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+#
+# One process that encodes in a loop is simple, and lessons 10 and 11 made it fast. This lesson is about a corpus that
+# would keep it busy for days. Everything here runs on one machine with two processes; what is said about more
+# machines is reckoned, and says so.
+
+# %% tags=["parameters"]
+every: int = 4  # every which of the course's texts goes into the corpus
+texts_per_s: float = 500.0  # of one rented machine; an assumption, measure yours
+startup_s: float = 300.0  # boot, image, weights, joining the cluster; an assumption
+redone_share: float = 0.05  # of the work, after failures and lost machines; an assumption
+usd_per_egress_gb: float = 0.10  # what leaving the provider's network costs; an assumption
+
+# %%
+import inspect
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import psutil
+import ray
+from ray.data.exceptions import ExecutionTimeoutError
+
+from helpers import costs, data, load, scale, scale_costs, speed
+from helpers.encode import encode
+from helpers.errors import CourseError
+from helpers.scale_costs import Job
+
+mini = load("all-MiniLM-L6-v2", device="cpu")
+times = psutil.Process().cpu_times()
+plain_start_s = times.user + times.system  # this process so far: Python, imports, weights
+print(f"device {mini.device}, Ray {ray.__version__}, {os.cpu_count()} CPUs, {platform.machine()}")
+
+# %% [markdown]
+# ## A corpus on disk
+#
+# A corpus that is worth more than one machine lies in many files. Parquet holds typed columns, compressed, and can be
+# read in parts. Each row has an **id**: once several processes write, the order of rows is nothing to rely on, and
+# the id says which vector belongs to which text.
+
+# %%
+folder = Path(tempfile.mkdtemp())
+corpus = folder / "corpus"
+corpus.mkdir()
+texts = list(data.texts())[::every]
+rows = pd.DataFrame({"id": [f"doc-{i:05}" for i in range(len(texts))], "text": texts})
+for number, part in enumerate(np.array_split(np.arange(len(rows)), 4)):
+    rows.iloc[part].to_parquet(corpus / f"shard-{number}.parquet")
+tokens = speed.token_counts(mini, texts)
+print(f"{len(rows)} texts, {sum(tokens)} tokens in {len(list(corpus.iterdir()))} files")
+
+# %% [markdown]
+# ## The plain loop
+#
+# The measure of everything that follows: one process, no framework. `used` watches time, CPU seconds and memory of
+# this process and all its children.
+
+# %%
+with scale_costs.used() as plain:
+    vectors = encode(mini, texts)
+print(f"{plain.wall_s:.1f} s, {plain.cpu_s:.1f} CPU s, {len(texts) / plain.cpu_s:.0f} texts a CPU second")
+print(f"start-up before that: {plain_start_s:.1f} CPU s for Python, imports and weights")
+
+# %% [markdown]
+# ## Starting Ray
+#
+# **Ray** starts processes, on one machine or on many, and hands them work and data. Its parts: a head that knows
+# everything, a **raylet** on each machine that starts workers, and an object store in shared memory through which
+# data passes. `scale.start` starts all of it here: for two CPUs, with a bounded store, without dashboard or usage
+# statistics. The call it makes is short.
+
+# %%
+print(inspect.getsource(scale.start).split('"""')[2].strip())
+
+# %%
+with scale_costs.used() as ray_start:
+    scale.start(cpus=2)
+listening = {
+    connection.laddr.ip.removeprefix("::ffff:")
+    for process in psutil.Process().children(recursive=True)
+    for connection in process.net_connections("tcp")
+    if connection.status == psutil.CONN_LISTEN
+}
+print(f"{ray_start.wall_s:.1f} s, {ray_start.cpu_s:.1f} CPU s, {ray_start.processes} processes")
+print(f"they listen on {', '.join(sorted(listening))}")
+
+# %% [markdown]
+# Who reaches Ray's ports can run any program on its machines. Here nobody can from outside; on a cluster, keep them
+# in a private network and ask for a token (`RAY_AUTH_MODE=token`).
+#
+# ## A pool, first without a model
+#
+# **Ray Data** cuts a data set into **blocks** and streams them through steps. `map_batches` with a function runs
+# tasks: each call starts from nothing, and would load a model for every batch. With a class it runs **actors**:
+# processes that keep what `__init__` made. The class below stands in for one with a model and gives each load a name.
+# And since on a hundred machines something always fails, its first batch kills its own process, once.
+#
+# **Decide, then run:** eight batches, two actors, one death. How many loads? Is a row lost, or done twice?
+
+
+# %%
+class Fragile:
+    def __init__(self, marker: str) -> None:
+        self.loaded, self.marker = os.urandom(4).hex(), Path(marker)  # stands for loading a model
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if not self.marker.exists():
+            self.marker.touch()
+            os._exit(1)  # as when the kernel ends a process that takes too much memory
+        return {"row": batch["id"], "loaded": np.full(len(batch["id"]), self.loaded)}
+
+
+# %%
+numbers = ray.data.range(80, override_num_blocks=8)
+pool = ray.data.ActorPoolStrategy(size=2)
+job = numbers.map_batches(Fragile, fn_constructor_args=(str(folder / "died"),), compute=pool, num_cpus=0.4)
+done = job.to_pandas()
+assert (folder / "died").exists() and sorted(done["row"]) == list(range(80))
+print(f"a process died; {len(done)} rows, each once, from {done['loaded'].nunique()} loads that lived")
+
+# %% [markdown]
+# Ray remembers how each block was made (its **lineage**) and makes lost ones again: a dead actor is replaced, and its
+# batch done once more. So a batch may run twice, and whatever a step writes itself must be **idempotent**: the same if
+# done again. This holds for processes that die, not for errors in your code: an exception fails the job, because it
+# would come again (`max_errored_blocks` lets some go, with their rows). If the driver or the head dies, all is lost but
+# the files: cut a job of days into runs of an hour, each with a folder of its own.
+#
+# ## The job
+#
+# The class that does our work has the same two methods. It must be importable where the actors run, since Ray sends
+# its name and not its code; a class from a notebook cell, as above, it sends whole.
+
+# %%
+print(inspect.getsource(scale.Encoder))
+
+# %% [markdown]
+# And the job around it: read two columns, encode, keep the order.
+
+# %%
+print("\n".join(inspect.getsource(scale.pipeline).split('"""')[2].split("\n")[3:]))
+
+# %% [markdown]
+# `scale.embed` runs it into a folder that appears only when it is whole, and checks what can be checked before an
+# actor starts. Every actor loads its own MiniLM.
+
+# %%
+with scale_costs.used() as ray_run:
+    embedded = scale.embed(corpus, folder / "vectors", "all-MiniLM-L6-v2", actors=2, batch_texts=16)
+print(f"{embedded} texts, {ray_run.wall_s:.1f} s, {ray_run.cpu_s:.1f} CPU s, up to {ray_run.processes} processes")
+
+# %% [markdown]
+# ## The same vectors
+#
+# "Distributed" must not mean "different". The files are read back in the order of their names.
+
+# %%
+files = sorted((folder / "vectors").glob("*.parquet"))
+written = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+found = np.stack(list(written["embedding"]))
+assert written["id"].tolist() == rows["id"].tolist()
+assert np.allclose(found, vectors, atol=1e-6)
+print(f"{len(files)} files, every id once and in order; largest difference {np.abs(found - vectors).max():.0e}")
+
+# %% [markdown]
+# Equal up to float32's rounding: batches are cut elsewhere, so sums are added in another order. What did it cost?
+
+# %%
+bill = pd.DataFrame(
+    {
+        "plain loop": {
+            "start-up, CPU s": plain_start_s,
+            "job, CPU s": plain.cpu_s,
+            "job, s": plain.wall_s,
+            "peak memory, MB": plain.peak_mb,
+            "processes": plain.processes,
+        },
+        "Ray, two actors": {
+            "start-up, CPU s": plain_start_s + ray_start.cpu_s,
+            "job, CPU s": ray_run.cpu_s,
+            "job, s": ray_run.wall_s,
+            "peak memory, MB": ray_run.peak_mb,
+            "processes": ray_run.processes,
+        },
+    }
+)
+bill.round(1)
+
+# %%
+overhead_s = ray_start.cpu_s + ray_run.cpu_s - plain.cpu_s
+print(f"Ray took {overhead_s:.0f} CPU s more than the loop: its own start, and imports and weights once an actor;")
+print(f"the loop would encode {overhead_s * len(texts) / plain.cpu_s:,.0f} texts in that time.")
+print(f"memory: {ray_run.peak_mb - plain.peak_mb:,.0f} MB more, for its processes and a model in each actor")
+sooner = ray_start.wall_s + ray_run.wall_s < plain.wall_s
+print(f"sooner done, start of Ray included: {'Ray' if sooner else 'the plain loop'}")
+
+# %% [markdown]
+# Ray adds no CPU to a machine. PyTorch can keep all cores of one machine busy from one process, so on a single machine
+# a pool gains little beyond that. It pays where there are several machines, or where reading and cleaning take as much
+# time as encoding.
+#
+# ## The starvation trap
+#
+# `num_cpus` is a share in Ray's books. It limits nothing; it only decides what may start. An actor holds its share
+# until the job ends, while tasks that read or write ask for one whole CPU each, and give it back. **Decide, then
+# run:** two CPUs and two actors that ask for `0.8` each. What happens?
+
+# %%
+shares = pd.DataFrame({"CPUs an actor": [0.2, 0.4, 0.5, 0.6, 0.8, 1.0]})
+shares["left for tasks"] = 2 - 2 * shares["CPUs an actor"]
+shares["a task that reads"] = np.where(shares["left for tasks"] >= 1, "runs", "never starts")
+print(f"the most for each of two actors on two CPUs: {scale.cpus_per_actor(actors=2, cpus=2):g}")
+shares.round(1)
+
+# %% [markdown]
+# The actors wait for data, the data waits for a CPU, and nothing is an error. By default Ray Data gives up after half
+# an hour without progress; older versions waited for ever. Here the limit is a few seconds, for the small job above.
+
+# %%
+job = numbers.map_batches(Fragile, fn_constructor_args=(str(folder / "died"),), compute=pool, num_cpus=0.8)
+job.context.execution_no_progress_timeout_s = 5
+try:
+    print(f"{job.count()} rows")
+except ExecutionTimeoutError as error:
+    print(str(error).split(" (")[0])
+
+# %% [markdown]
+# The mend is arithmetic: actors × share + one task ≤ CPUs, on a machine that has room for both. `scale.embed` takes
+# the largest share that fits, and refuses one that doesn't, before anything starts.
+
+# %%
+try:
+    scale.embed(corpus, folder / "starved", actors=2, cpus_each=0.8)
+except CourseError as error:
+    print(error)
+
+# %% [markdown]
+# Ray has done its part here. Do its processes end with it?
+
+# %%
+ray.shutdown()
+gone, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=10)
+print(f"processes of Ray that still run: {len(alive)}")
+
+# %% [markdown]
+# ## When it pays
+#
+# Now with rented machines. Every machine first spends its **start-up** and is billed for it; then the texts are shared
+# out. With m machines:
+#
+# - hours = start-up + work ÷ m
+# - dollars = m × hours × price = (m × start-up + work) × price
+#
+# The work costs the same on one machine or on a hundred. More machines add only start-ups, and no number of them is
+# done before the first one has started. First by hand, then by the helper.
+
+# %%
+machine = costs.price("AWS", "g5.xlarge")
+by_hand_h = (startup_s + 1e8 / texts_per_s / 16) / 3600
+job = Job(1e8, texts_per_s, machine.price_usd, startup_s)
+assert np.isclose(job.hours(16), by_hand_h) and np.isclose(job.usd(16), 16 * by_hand_h * machine.price_usd)
+print(f"{machine.name}, ${machine.price_usd} an hour ({machine.source_date}), assumed {texts_per_s:.0f} texts/s")
+print(f"{costs.millions(1e8)} texts: one machine {job.hours(1):.1f} h, ${job.usd(1):.2f}; ", end="")
+print(f"sixteen {job.hours(16):.1f} h, ${job.usd(16):.2f}")
+
+# %%
+sizes = {f"{costs.millions(n)} texts": Job(n, texts_per_s, machine.price_usd, startup_s) for n in (1e6, 1e8, 1e10)}
+counts = np.unique(np.geomspace(1, 1000, 60).astype(int))
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+for (name, job), colour, style in zip(sizes.items(), ("#0072b2", "#d55e00", "#009e73"), ("-", "--", "-."), strict=True):
+    left.plot(counts, [job.hours(int(m)) for m in counts], style, color=colour, label=name)
+    right.plot(counts, [job.usd(int(m)) for m in counts], style, color=colour, label=name)
+left.axhline(startup_s / 3600, color="grey", linestyle=":", label="start-up")
+for axes, what in ((left, "hours"), (right, "US dollars")):
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("machines (log scale)")
+    axes.set_ylabel(f"{what} (log scale)")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.25)
+plt.show()
+
+# %%
+table = {
+    (what, name): {m: getattr(job, method)(m) for m in (1, 4, 16, 64, 256, 1000)}
+    for what, method in (("hours", "hours"), ("US dollars", "usd"))
+    for name, job in sizes.items()
+}
+pd.DataFrame(table).rename_axis("machines").round(2)
+
+# %% [markdown]
+# Read a line from left to right: hours fall until they meet the start-up, and from there each further machine costs
+# money and saves nothing. So a deadline decides, not a wish for speed: the fewest machines that meet it are the
+# cheapest that do.
+
+# %%
+for name, job in sizes.items():
+    for deadline in (1, 8, 72):
+        m = job.machines_for(deadline)
+        told = f"{m} machines, {job.hours(m):.1f} h, ${job.usd(m):,.2f}" if m else "no number of machines"
+        print(f"{name:14} within {deadline:2} h: {told}")
+
+# %% [markdown]
+# And against the plain loop? A corpus is large enough for m machines when the time they save exceeds the start-up
+# that the loop doesn't have. The loop's start is the one measured above.
+
+# %%
+size = Job(1, texts_per_s, machine.price_usd, startup_s)
+worth = {m: size.pays_from_texts(m, plain_start_s) for m in (2, 4, 16, 64)}
+for m, least in worth.items():
+    print(f"{m:2} machines end sooner than one that already runs: from {least:,.0f} texts on")
+print(f"for two machines that is {worth[2] / texts_per_s / 60:.0f} minutes of work for the loop")
+
+# %% [markdown]
+# Three sums that the formula leaves out, for the middle corpus on sixteen machines. **Redone work**: spot machines cost
+# less and are taken away; each time, the start-up and the unfinished blocks are paid again. **Egress**: vectors that
+# leave the provider's network are billed by the gigabyte. **People**: a cluster has to be kept.
+
+# %%
+gigabytes = scale_costs.vectors_gb(1e8, mini.get_embedding_dimension())
+sums = {
+    "start-up and work": Job(1e8, texts_per_s, machine.price_usd, startup_s),
+    "and redone work": Job(1e8, texts_per_s, machine.price_usd, startup_s, redone_share),
+    "and egress": Job(1e8, texts_per_s, machine.price_usd, startup_s, redone_share, gigabytes, usd_per_egress_gb),
+}
+print(f"{gigabytes:.0f} GB of float32 vectors; assumed: {redone_share:.0%} redone, ${usd_per_egress_gb:.2f} a GB")
+pd.DataFrame({name: {"hours": j.hours(16), "US dollars": j.usd(16)} for name, j in sums.items()}).T.round(2)
+
+# %% [markdown]
+# ## The same job on a cluster
+#
+# `scale.pipeline` doesn't know where it runs. A cluster (by KubeRay, `ray up`, or a managed one) has a head node, and
+# a script is sent to it:
+#
+# ```python
+# # job.py
+# import ray
+# from helpers import scale
+#
+# ray.init(address="auto")  # the cluster that this runs on, instead of scale.start()
+# job = scale.pipeline("s3://bucket/corpus/", "BAAI/bge-small-en-v1.5", actors=32, cpus_each=1)
+# job.write_parquet("s3://bucket/vectors/2026-11-24/", mode="overwrite")
+# ```
+#
+# ```bash
+# ray job submit --address http://head:8265 --working-dir . -- python job.py
+# ```
+#
+# What changes, and why:
+# - **Storage**: every machine reads and writes an object store, never its own disk. A folder can't be renamed there:
+#   write into a folder of the run's own, and a marker file last; readers take folders that have one.
+# - **Weights and code** are in the image that all machines start from, pinned. A hundred machines that download the
+#   same weights at once are a start-up, a bill and a rate limit.
+# - **Pool**: `ActorPoolStrategy(min_size=4, max_size=32)` grows while blocks wait; `size=` is steady. Leave each
+#   machine CPUs for reading, as above.
+# - **GPUs**: `num_gpus=1` gives each actor one of its own, `num_gpus=0.5` puts two on one, which share its memory;
+#   `batch_size` is then required. Without CPUs that read and tokenise, the GPU waits.
+# - **Spot machines** suit the actors, whose work can be done again, and never the head.
+# - **Threads**: Ray sets `OMP_NUM_THREADS` to an actor's CPUs, so that actors don't fight for cores.
+#
+# ## Other ways, and when each is right
+#
+# | way | right when | what you do yourself |
+# |---|---|---|
+# | plain processes, `helpers.stream` once a shard | one machine or a few: most jobs | cut even shards, watch them |
+# | SLURM array, one shard a task | a university's or company's cluster has it | retries, waiting in the queue |
+# | Spark or Dask | the corpus is already made and cleaned there | models in its workers; GPUs are harder |
+# | Ray Data | many machines with GPUs; reading and encoding at once | run the cluster, or pay for it |
+# | a provider's batch API | no machines, no hurry, the model is offered | lesson 12's sums; texts leave your network |
+#
+# For plain processes, `stream(model, "shard-3.parquet", "vectors/shard-3")` in each is all there is: it can be killed
+# and goes on, and the exercise cuts the shards. Take the simplest way that meets the deadline.
+#
+# ## Recap
+#
+# - **Run**: a class with `__init__` and `__call__`, `map_batches` over an actor pool, ids beside vectors; the same
+#   vectors as the loop's, asserted. On one small machine, start-up and memory were the price.
+# - **Size**: actors × share + one task ≤ CPUs, or the job waits in silence. A dead process is replaced and its batch
+#   done again, so writing must be idempotent; an exception ends the job.
+# - **Decide**: the work costs the same on any number of machines, each adds a start-up, and none can beat it. The
+#   fewest machines that meet the deadline are the cheapest.
+#
+# Test yourself: Why does a share of CPUs that limits nothing stop a job? Why can the second run of a batch do harm? A
+# job takes two hours on one machine and starts up for half an hour: which is the shortest time for any number?
+#
+# Now the exercise: [shards, pools, deadlines](../exercises/13_scaling_out/13_scaling_out.ipynb)
+#
+# Sources: Moritz et al. 2018, *Ray: A Distributed Framework for Emerging AI Applications*
+# ([arXiv](https://arxiv.org/abs/1712.05889)); Ray's documentation on
+# [batch inference](https://docs.ray.io/en/latest/data/batch_inference.html),
+# [fault tolerance](https://docs.ray.io/en/latest/ray-core/fault-tolerance.html) and
+# [jobs](https://docs.ray.io/en/latest/cluster/running-applications/job-submission/index.html), and the source of
+# the version installed here for the limit on waiting; prices from `helpers/facts/prices.csv`.

@@ -1,0 +1,109 @@
+"""Lesson 09's cell on NanoBEIR, run as with the hub in reach: the data's loader is stubbed, mteb is real."""
+
+from typing import Any
+
+import jupytext
+import mteb
+import pandas as pd
+import pytest
+from datasets import Dataset
+from mteb.abstasks import retrieval_dataset_loaders as loaders
+from sentence_transformers import SentenceTransformer
+
+from helpers import benchmark, data, load, models
+from tools.build import ROOT
+
+NANO = mteb.get_benchmark("NanoBEIR")
+STATIC = "all-MiniLM-L6-v2-static-256"
+
+
+def cell() -> str:
+    cells = jupytext.read(ROOT / "lessons" / "09_mteb.py", fmt="py:percent").cells
+    [found] = [c.source for c in cells if c.cell_type == "code" and '"NanoBEIR"' in c.source]
+    return str(found)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A hub that has the course's retrieval set under each of NanoBEIR's names; returns the revisions asked for."""
+    search, asked = data.retrieval(), dict[str, str]()
+    judged = [(query, document, score) for query, docs in search.qrels.items() for document, score in docs.items()]
+    parts = {
+        "corpus": {"_id": list(search.corpus), "text": list(search.corpus.values())},
+        "queries": {"_id": list(search.queries), "text": list(search.queries.values())},
+        "qrels": dict(zip(("query-id", "corpus-id", "score"), zip(*judged, strict=True), strict=True)),
+    }
+
+    def load_dataset(path: str, config: str, *, split: str, revision: str, **rest: Any) -> Dataset:
+        asked[path] = revision
+        assert split == "train" and not rest["trust_remote_code"]
+        return Dataset.from_dict({name: list(column) for name, column in parts[config].items()})
+
+    monkeypatch.setattr(loaders, "get_dataset_config_names", lambda path, revision: list(parts))
+    monkeypatch.setattr(loaders, "get_dataset_split_names", lambda path, **chosen: ["train"])
+    monkeypatch.setattr(loaders, "load_dataset", load_dataset)
+    return asked
+
+
+def run(
+    nano: str,
+    *,
+    source: str = "auto",
+    reachable: bool = True,
+    bge_small: models.Weights | None = None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[Any]:
+    """Run the cell with two quick models in the place of the real ones; what it displays."""
+    shown: list[Any] = []
+
+    def quick(name: str, **_: Any) -> SentenceTransformer:
+        model = load(STATIC, device="cpu")
+        if bge_small and "bge-small" in name:
+            model.weights = bge_small  # type: ignore[assignment]
+        return model
+
+    monkeypatch.setattr(models, "hub_reachable", lambda: reachable)
+    names = {
+        "mteb": mteb,
+        "pd": pd,
+        "models": models,
+        "load": quick,
+        "display": shown.append,
+        "nano": nano,
+        "source": source,
+    }
+    exec(cell(), names)
+    return shown
+
+
+def test_the_cell_scores_each_task_as_the_helpers_do_on_data_at_mtebs_pinned_revision(
+    hub: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = ["NanoQuoraRetrieval", "NanoNQRetrieval"]
+    [table] = run(",".join(chosen), monkeypatch=monkeypatch)
+    ours = benchmark.score(load(STATIC, device="cpu"), data.Dataset("course", retrieval=data.retrieval()))[0]["ndcg@10"]
+    assert table.index.tolist() == chosen and table.columns.tolist() == ["MiniLM", "bge-small"]
+    assert (table - ours.value).abs().max().max() < 1e-4
+    pinned = {task.metadata.dataset["path"]: task.metadata.dataset["revision"] for task in NANO.tasks}
+    assert len(hub) == 2 and hub.items() <= pinned.items()
+    assert all(len(revision) == 40 for revision in pinned.values())
+
+
+def test_all_means_every_task_of_the_benchmark_and_nothing_is_run_out_of_reach(
+    hub: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("all", reachable=False, monkeypatch=monkeypatch) == []
+    assert run("all", source="bundled", monkeypatch=monkeypatch) == []
+    assert hub == {}
+    assert capsys.readouterr().out.count("13 of 13 tasks: NanoArguAnaRetrieval") == 2
+
+
+def test_a_task_that_does_not_exist_is_an_error(hub: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KeyError, match="NanoQuorra"):
+        run("NanoQuorra", monkeypatch=monkeypatch)
+
+
+def test_a_stand_in_is_not_scored(hub: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = models.Weights("stand-in", "says nothing")
+    [table] = run("NanoNQRetrieval", bge_small=stand_in, monkeypatch=monkeypatch)
+    assert table.columns.tolist() == ["MiniLM"]
