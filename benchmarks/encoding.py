@@ -91,7 +91,7 @@ def main() -> None:
                 deviation[name] = float(np.max(1 - (vectors * reference).sum(axis=1) / norms))
     cost = speed.flops_per_text(model)
     assert cost is not None
-    needed, peak = float(np.polyval(cost, lengths).sum()), speed.matrix_peak("cpu")
+    needed, peak = float(np.polyval(cost, lengths).sum()), speed.matrix_peak("cpu", clock=time.process_time)
     print(
         f"{environment.hardware()['cpu']}, one thread, torch {torch.__version__}, {peak / 1e9:.0f} GFLOP/s in float32"
     )

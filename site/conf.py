@@ -1,0 +1,109 @@
+"""The course as a web site, for Sphinx: `make site` builds it offline into site/_build/html.
+
+The source folder is the repository itself, so a link between two notebooks is one in the site too, and nothing is
+copied or executed. While Sphinx reads, README.md gets the table of contents from course.toml, and each task of an
+exercise gets its solution, folded.
+"""
+
+import json
+import re
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parent.parent
+COURSE = tomllib.loads((ROOT / "course.toml").read_text(encoding="utf-8"))
+
+project = html_title = COURSE["title"]
+copyright = "texts and data CC BY 4.0, code Apache 2.0"
+extensions = ["myst_nb"]
+root_doc = "README"
+include_patterns = ["README.md", "deploy/README.md", "docs/*.md", "notebooks/*.ipynb", "exercises/*/*.ipynb"]
+exclude_patterns = [".*", "**/.*", "results", "notebooks/results", "site"]  # not walked through
+
+nb_execution_mode = "off"  # make build has executed them, and the tests prove it
+nb_ipywidgets_js: dict[str, Any] = {}  # by default from a CDN; no page holds a widget
+myst_heading_anchors = 3
+html_theme = "sphinx_book_theme"
+html_theme_options = {"navbar_persistent": []}  # one search field, beside the page
+html_copy_source = True  # what the download button gives: a learner's copy, without solutions
+
+
+def pages() -> list[str]:
+    """Every page below the front page, in the order of the course: an exercise follows its lesson."""
+    order = ["docs/learners"]
+    for lesson in COURSE["lesson"]:
+        name = lesson["name"]
+        order += [f"notebooks/{name}", *([f"exercises/{name}/{name}"] if "exercise" in lesson else [])]
+    guides = sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
+    return [*order, *(f"docs/{name}" for name in guides if name != "learners"), "deploy/README"]
+
+
+def contents() -> str:
+    """The table of contents, shown beside every page."""
+    return "\n\n```{toctree}\n:hidden:\n:maxdepth: 1\n\n" + "\n".join(pages()) + "\n```\n"
+
+
+def with_solutions(exercise: str, solved: str) -> str:
+    """A learner's notebook in which each task ends with its solution, folded; both as JSON."""
+    notebook = json.loads(exercise)
+    answers = {cell["id"]: cell for cell in json.loads(solved)["cells"]}
+    cells: list[dict[str, Any]] = []
+    waiting: list[dict[str, Any]] = []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cells += waiting
+            waiting = []
+        elif cell["source"] != answers[cell["id"]]["source"]:
+            waiting.append(folded(answers[cell["id"]]))
+        text, _, _ = "".join(cell["source"]).partition("<details>")  # a link to the solutions, which now stand here
+        cells.append(cell | {"source": text})
+    return json.dumps(notebook | {"cells": cells + waiting})
+
+
+def folded(answer: dict[str, Any]) -> dict[str, Any]:
+    """The cell of a solution behind a line to click on."""
+    told = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+    return answer | {"id": f"{answer['id']}-solution", "metadata": {"tags": ["hide-cell"], "mystnb": told}}
+
+
+def with_links(notebook: str) -> str:
+    """A notebook, as JSON, whose HTML outputs link to the site's pages; in Markdown, Sphinx sees to that."""
+    parsed = json.loads(notebook)
+    for cell in parsed["cells"]:
+        for output in cell.get("outputs", []):
+            if "text/html" in output.get("data", {}):
+                text = "".join(output["data"]["text/html"])
+                output["data"]["text/html"] = re.sub(r'(href="(?!\w+:)[^"#]+)\.ipynb', r"\1.html", text)
+    return json.dumps(parsed)
+
+
+def complete(app: Sphinx, page: str, source: list[str]) -> None:
+    """Add to a page what the site has and its file hasn't."""
+    if page == root_doc:
+        app.env.note_dependency(ROOT / "course.toml")
+        source[0] += contents()
+    elif page.startswith("notebooks/"):
+        source[0] = with_links(source[0])
+    elif page.startswith("exercises/"):
+        solution = ROOT / page.replace("exercises", "solutions", 1)
+        solution = solution.with_suffix(".ipynb")
+        app.env.note_dependency(solution)
+        source[0] = with_solutions(source[0], solution.read_text(encoding="utf-8"))
+
+
+def front_page(app: Sphinx, error: Exception | None) -> None:
+    """README.html is also what a web server shows for the folder."""
+    if error is None:
+        shutil.copy(app.outdir / "README.html", app.outdir / "index.html")
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.add_lexer("mermaid", TextLexer)  # drawn by JupyterLab; a browser would have to fetch what draws it
+    app.connect("source-read", complete)
+    app.connect("build-finished", front_page)

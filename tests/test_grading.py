@@ -1,0 +1,431 @@
+"""Grading: every submission of the zoo gets the marks it deserves, and nothing outside its folder changes."""
+
+import csv
+import hashlib
+import json
+import shutil
+import socket
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+if sys.platform != "linux":
+    pytest.skip("grading runs on Linux", allow_module_level=True)
+from nbgrader.api import Gradebook
+
+from helpers.checks import task
+from helpers.errors import CourseError
+from tests.test_exercises import MISTAKES, RIGHT, TASKS
+from tests.wired import Wired
+from tests.zoo import FUNCTIONS, NAME, POINTS, RELEASED, ROOT, ZOO, Animal, notebook, solved
+from tools.build import manifest
+from tools.grading import sandbox
+from tools.grading.__main__ import exercises, grade
+from tools.grading.collect import collect, read
+from tools.grading.export import Row, table, write
+from tools.grading.inside import wire
+from tools.grading.judge import Exercise, Verdict, judge_apart, judged
+from tools.grading.sandbox import Limits, Rooms
+
+TROUBLE = sandbox.trouble()
+needs_sandbox = pytest.mark.skipif(TROUBLE is not None, reason=f"no sandbox here: {TROUBLE}")
+LIMITS = Limits(memory_mb=2500, disk_mb=16, cell_s=10, call_s=5, wall_s=45)
+SEED = 20_261
+EXERCISE = Exercise(NAME, FUNCTIONS)
+
+
+@pytest.fixture(scope="session")
+def rooms(tmp_path_factory: pytest.TempPathFactory) -> Rooms:
+    return sandbox.furnish(tmp_path_factory.mktemp("rooms"))
+
+
+@pytest.fixture(scope="session")
+def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A course's folder with what a hostile submission looks for."""
+    course = tmp_path_factory.mktemp("course")
+    for folder, source in (
+        ("solutions", ROOT / "solutions" / NAME),
+        ("grading/submitted/anna", ROOT / "solutions" / NAME),
+    ):
+        (course / folder).mkdir(parents=True)
+        (course / folder / f"{NAME}.ipynb").write_bytes((source / f"{NAME}.ipynb").read_bytes())
+    (course / "tests").mkdir()
+    (course / "tests" / "lesson_09.py").write_bytes((ROOT / "helpers" / "exercises" / "lesson_09.py").read_bytes())
+    (course / "grading" / "gradebook.db").write_text("marks")
+    return course
+
+
+@pytest.fixture
+def port() -> Iterator[tuple[int, socket.socket]]:
+    """A server on this machine, which no submission may reach."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield server.getsockname()[1], server
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def graded(cells: list[str], rooms: Rooms) -> Verdict:
+    return judge_apart(list(enumerate(cells)), EXERCISE, SEED, LIMITS, rooms)
+
+
+@needs_sandbox
+@pytest.mark.parametrize("animal", ZOO, ids=lambda animal: animal.name)
+def test_each_submission_of_the_zoo_gets_what_it_deserves(
+    animal: Animal,
+    rooms: Rooms,
+    course: Path,
+    port: tuple[int, socket.socket],
+    record_property: Callable[[str, object], None],
+) -> None:
+    before = fingerprint(course), fingerprint(rooms.helpers)
+    cells = [
+        c.replace("COURSE", str(course)).replace("ROOT", str(ROOT)).replace("PORT", str(port[0])) for c in animal.cells
+    ]
+    verdict = graded(cells, rooms)
+    earned = "failed" if verdict.failed else "+".join(str(o.points) for o in verdict.outcomes)
+    said = verdict.failed or "; ".join(o.message for o in verdict.outcomes if o.status != "right")
+    record_property("zoo", f"{animal.name:58} {earned:8} {said[:110]}")
+    if animal.points is None:
+        assert verdict.failed and verdict.points is None, verdict
+    else:
+        assert not verdict.failed, verdict
+        assert [o.points for o in verdict.outcomes] == list(animal.points), verdict.outcomes
+    assert animal.told in said
+    assert len(str(verdict.outputs)) < 200_000
+    assert (fingerprint(course), fingerprint(rooms.helpers)) == before
+    with pytest.raises(BlockingIOError):
+        port[1].accept()
+
+
+def test_the_zoo_is_large_and_its_marks_are_those_of_the_tasks() -> None:
+    assert len(ZOO) >= 30 and len({animal.name for animal in ZOO}) == len(ZOO)
+    assert all(p in (0, POINTS[t]) for a in ZOO if a.points for t, p in zip(POINTS, a.points, strict=True))
+
+
+# What travels
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        ...,
+        True,
+        3,
+        float("inf"),
+        "text",
+        b"bytes",
+        [1, (2, {3}), {"a": {4: None}}],
+        np.float32(0.1),
+        np.array([[1, 2], [3, 4]], dtype=np.int16),
+        np.array([True, False]),
+        torch.tensor([[0.5, 1.5]]),
+    ],
+    ids=repr,
+)
+def test_a_value_travels_as_it_is(value: Any) -> None:
+    there = json.loads(json.dumps(wire.pack(value, pytest.fail)))
+    back = wire.unpack(there, pytest.fail)
+    assert type(back) is type(value)
+    assert repr(back) == repr(value)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        [1],
+        {"a": 1, "b": 2},
+        {"array": ["|O", [1], ""]},
+        {"array": ["<f8", [2], "AAAA"]},
+        {"array": ["<f8", [-1], ""]},
+        {"array": 3},
+        {"dict": [1]},
+        {"set": [{"list": []}]},
+        {"tuple": [{"tuple": [{"unknown": 1}]}]},
+        {"bytes": "no base64!"},
+    ],
+    ids=repr,
+)
+def test_what_no_grader_packed_is_refused(packed: Any) -> None:
+    def unknown(kind: str, content: Any) -> Any:
+        raise wire.WireError(kind)
+
+    with pytest.raises(wire.WireError):
+        wire.unpack(packed, unknown)
+
+
+HEAVY = ("01.3", "02.2", "04.1", "06.3", "06.4", "14.5")  # models: two mistakes of each stand for all
+
+
+@pytest.mark.parametrize("task_id", TASKS)
+def test_over_the_wire_each_answer_is_judged_as_in_place(task_id: str, rooms: Rooms) -> None:
+    right, wrong = RIGHT[task_id], dict(list(MISTAKES[task_id].items())[: 2 if task_id in HEAVY else None])
+    functions = {f"right {i}": answer for i, answer in enumerate(right)} | wrong
+    with Wired(functions, rooms) as submission:
+        for name in functions:
+            (answer,) = submission.answers(name, task_id)
+            outcome = judged(task(task_id), answer, 0 if name in wrong else SEED)
+            assert outcome.status == ("wrong" if name in wrong else "right"), outcome
+            assert name not in wrong or name in outcome.message
+
+
+# From files to marks: the handful that goes through nbgrader
+
+
+TEXT_CELL = {
+    "cell_type": "markdown",
+    "id": "why",
+    "source": "Why?",
+    "metadata": {
+        "nbgrader": {
+            "grade": True,
+            "grade_id": "why",
+            "locked": False,
+            "points": 2,
+            "schema_version": 3,
+            "solution": True,
+            "task": False,
+        }
+    },
+}
+
+
+def as_notebook(cells: list[str], ids: bool = True) -> dict[str, Any]:
+    """A notebook of these code cells, with the released cells' grading metadata where it has them."""
+    released = json.loads((ROOT / "exercises" / NAME / f"{NAME}.ipynb").read_text(encoding="utf-8"))
+    known = {"".join(c["source"]).split("(")[0]: c["metadata"] for c in released["cells"] if c["cell_type"] == "code"}
+    made = [
+        {
+            "cell_type": "code",
+            "metadata": known.get(source.split("(")[0], {}) if not source.startswith("check") else {},
+            "source": source,
+            "outputs": [],
+            "execution_count": None,
+        }
+        for source in cells
+    ]
+    return {"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
+
+
+@pytest.fixture(scope="module")
+def school(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A course of exercise 09 alone, with a text answer to be marked by hand, and what a class handed in."""
+    root = tmp_path_factory.mktemp("school")
+    lesson = next(lesson for lesson in manifest() if lesson["name"] == NAME)
+    tasks = ", ".join(f'"{t}"' for t in lesson["exercise"]["tasks"])
+    (root / "course.toml").write_text(f'[[lesson]]\nname = "{NAME}"\nexercise = {{ tasks = [{tasks}] }}\n')
+    shutil.copy(ROOT / "nbgrader_config.py", root)
+    for folder in ("exercises", "solutions"):
+        content = json.loads((ROOT / folder / NAME / f"{NAME}.ipynb").read_text(encoding="utf-8"))
+        content["cells"].append(TEXT_CELL)
+        (root / folder / NAME).mkdir(parents=True)
+        (root / folder / NAME / f"{NAME}.ipynb").write_text(json.dumps(content))
+    solved_ = json.loads((root / "solutions" / NAME / f"{NAME}.ipynb").read_text())
+    script = {
+        "cell_type": "markdown",
+        "metadata": {},
+        "source": "<script>alert(1)</script><img src=x onerror=alert(1)>",
+    }
+    loud = (
+        "print('x' * 80_000_000)\nfrom IPython.display import HTML, display\ndisplay(HTML('<script>alert(2)</script>'))"
+    )
+    files = {
+        f"anna/{NAME}/{NAME}.ipynb": solved_,
+        f"Ben Ode_17_assignsubmission_file_/{NAME}.ipynb": as_notebook(RELEASED + RELEASED),
+        f"carl_4_5_{NAME}-2.ipynb": as_notebook(notebook(**solved("09.1"))),
+        f"=1+1/{NAME}.ipynb": as_notebook(["import os; os._exit(0)"]),
+        f"eve/{NAME}.ipynb": as_notebook([loud, *notebook(**solved("09.2"))]) | {"cells": []},
+        "finn/homework.ipynb": solved_,
+    }
+    files[f"eve/{NAME}.ipynb"]["cells"] = [script, *as_notebook([loud, *notebook(**solved("09.2"))])["cells"]]
+    for name, content in files.items():
+        path = root / "class" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+    (root / "class" / "gina").mkdir()
+    (root / "class" / "gina" / f"{NAME}.ipynb").write_text('{"cells": [')
+    return root
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {name.removeprefix(str(folder)): found for name, found in fingerprint(folder).items()}
+
+
+@needs_sandbox
+def test_a_class_goes_from_files_to_marks_and_feedback_and_a_second_run_gives_the_same(school: Path) -> None:
+    rows = {row.student: row for row in grade(school / "class", root=school, limits=LIMITS)}
+    assert {name: (row.points, row.status) for name, row in rows.items()} == {
+        "=1+1": ("", "failed"),
+        "Ben Ode_17": ("0", "needs manual grading"),
+        "anna": ("10", "needs manual grading"),
+        "carl_4": ("3", "needs manual grading"),
+        "eve": ("3", "needs manual grading"),
+        "finn": ("", "failed"),
+        "gina": ("", "failed"),
+    }
+    assert "its process ended" in rows["=1+1"].reason
+    assert "10 of 12  needs manual grading" in table(list(rows.values()))
+    assert f"name it {NAME}.ipynb" in rows["finn"].reason and "JSON" in rows["gina"].reason
+    marks = (school / "grading" / "marks.csv").read_text(encoding="utf-8")
+    assert '"\'=1+1","09_mteb","failed","",""' in marks
+    assert all(len(line) == 7 for line in csv.reader(marks.splitlines()))
+    feedback = (school / "grading" / "feedback" / "eve" / NAME / f"{NAME}.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in feedback and "<img src=x" not in feedback
+    assert "right: Two means" in feedback and "cut" in feedback and len(feedback) < 2_000_000
+
+    with Gradebook(f"sqlite:///{school}/grading/gradebook.db") as book:  # by hand, as formgrader does
+        mark = book.find_grade("why", NAME, NAME, "anna")
+        mark.manual_score, mark.needs_manual_grade = 1.5, False
+        book.find_comment("why", NAME, NAME, "anna").manual_comment = "Nearly."
+        book.db.commit()
+    kept = [school / "grading" / name for name in ("marks.csv", "feedback")]
+    rows = {row.student: row for row in grade(school / "class", root=school, limits=LIMITS)}
+    assert (rows["anna"].points, rows["anna"].status) == ("11.5", "graded")
+    assert "Nearly." in (school / "grading" / "feedback" / "anna" / NAME / f"{NAME}.html").read_text(encoding="utf-8")
+    first = kept[0].read_bytes(), tree(kept[1])
+    grade(school / "class", root=school, limits=LIMITS)
+    assert (kept[0].read_bytes(), tree(kept[1])) == first
+
+    anna = school / "class" / "anna" / NAME / f"{NAME}.ipynb"
+    anna.write_text(json.dumps(as_notebook(["import os; os._exit(0)"])))
+    rows = {row.student: row for row in grade(school / "class", root=school, limits=LIMITS)}
+    assert (rows["anna"].points, rows["anna"].status) == ("", "failed")  # not 0, and not the 11.5 of before
+    assert "Not graded" in (school / "grading" / "feedback" / "anna" / NAME / f"{NAME}.html").read_text(
+        encoding="utf-8"
+    )
+
+
+# Zips and names
+
+
+IDS = {NAME: {"means", "borda"}, "02_bge": {"pool"}}
+
+
+def zipped(path: Path, *names: str, link: bool = False) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (0o120777 if link else 0o100644) << 16
+            archive.writestr(info, json.dumps(as_notebook(["1"])))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "student", "exercise"),
+    [
+        (f"anna/{NAME}/{NAME}.ipynb", "anna", NAME),
+        (f"submitted/anna/{NAME}/{NAME}.ipynb", "anna", NAME),
+        ("anna/02_bge.ipynb", "anna", "02_bge"),
+        (f"Anna Ode_123_assignsubmission_file_/{NAME}.ipynb", "Anna Ode_123", NAME),
+        (f"Anna Ode_123_assignsubmission_file_{NAME}.ipynb", "Anna Ode_123", NAME),
+        (f"odeanna_LATE_123_456_{NAME}-3.ipynb", "odeanna_123", NAME),
+        (f"odeanna_123_456_{NAME}.ipynb", "odeanna_123", NAME),
+        (f"anna/{NAME} (1).ipynb", "anna", NAME),
+    ],
+)
+def test_a_platforms_zip_tells_whose_it_is_and_of_what(tmp_path: Path, name: str, student: str, exercise: str) -> None:
+    (found,) = collect(zipped(tmp_path / "all.zip", name), tmp_path / "unpacked", IDS)
+    assert (found.student, found.exercise, found.problem) == (student, exercise, None)
+
+
+def test_of_several_attempts_the_last_counts(tmp_path: Path) -> None:
+    names = [f"ode_1_{i}_{NAME}{suffix}.ipynb" for i, suffix in enumerate(("-2", "", "-10", "-9"))]
+    (found,) = collect(zipped(tmp_path / "all.zip", *names), tmp_path / "unpacked", IDS)
+    assert found.path.stem.endswith("-10")
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.ipynb", "/etc/evil.ipynb", "a/../../evil.ipynb", "C:/evil.ipynb", "..\\evil.ipynb"]
+)
+def test_a_zip_that_reaches_outside_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CourseError, match="outside"):
+        collect(zipped(tmp_path / "all.zip", name), tmp_path / "unpacked", IDS)
+    assert not list(tmp_path.rglob("evil*"))
+
+
+def test_a_zip_with_a_link_is_refused_and_of_one_student_no_trouble_for_the_others(tmp_path: Path) -> None:
+    with pytest.raises(CourseError, match="link"):
+        collect(zipped(tmp_path / "all.zip", f"anna/{NAME}.ipynb", link=True), tmp_path / "unpacked", IDS)
+    (tmp_path / "class" / "mallory").mkdir(parents=True)
+    zipped(tmp_path / "class" / "mallory" / "mine.zip", f"../anna/{NAME}.ipynb")
+    zipped(tmp_path / "class" / "rest.zip", f"anna/{NAME}.ipynb")
+    problems = {found.student: found.problem for found in collect(tmp_path / "class", tmp_path / "unpacked", IDS)}
+    assert problems["anna"] is None and "outside" in str(problems["mallory"])
+
+
+def test_a_link_to_a_neighbour_and_an_empty_folder_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "class" / "anna").mkdir(parents=True)
+    (tmp_path / "class" / "ben").mkdir()
+    (tmp_path / "class" / "carl").mkdir()
+    file = tmp_path / "class" / "anna" / f"{NAME}.ipynb"
+    file.write_text(json.dumps(as_notebook(["1"])))
+    (tmp_path / "class" / "ben" / f"{NAME}.ipynb").symlink_to(file)
+    problems = {found.student: found.problem for found in collect(tmp_path / "class", tmp_path / "unpacked", IDS)}
+    assert problems["anna"] is None and "link" in str(problems["ben"]) and "no notebook" in str(problems["carl"])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"cells": 3}', '{"cells": [3]}', '{"worksheets": []}', "[" * 100_000, "\ud800"]
+)
+def test_what_is_no_notebook_has_a_reason(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.ipynb"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert read(path)[1]
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_no_cell_of_the_marks_is_a_formula(tmp_path: Path, cell: str) -> None:
+    write([Row(cell, NAME, "graded", "3", "10", "", 'says "hello", twice')], tmp_path / "marks.csv")
+    with (tmp_path / "marks.csv").open(encoding="utf-8", newline="") as file:
+        _, row = csv.reader(file)
+    assert row[0] == f"'{cell}" and row[6] == 'says "hello", twice'
+
+
+def test_without_a_sandbox_grading_is_refused_with_the_mend(school: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(CourseError, match=r"apt-get install bubblewrap.*--unsafe"):
+        grade(school / "class", root=school)
+
+
+def test_two_files_that_are_both_one_students_are_reported_not_chosen_from(tmp_path: Path) -> None:
+    names = (f"first/work/{NAME}.ipynb", f"second/work/{NAME}.ipynb")
+    (found,) = collect(zipped(tmp_path / "all.zip", *names), tmp_path / "unpacked", IDS)
+    assert "two files" in str(found.problem)
+
+
+def test_a_file_name_of_dots_stays_in_its_folder(tmp_path: Path) -> None:
+    (found,) = collect(zipped(tmp_path / "all.zip", "anna/...ipynb"), tmp_path / "unpacked", IDS)
+    assert found.problem and "." not in found.exercise
+
+
+def test_what_encode_is_told_from_the_sandbox_starts_no_processes_here(rooms: Rooms) -> None:
+    submission = Wired({}, rooms)
+    submission.functions = [lambda *args, **options: options]
+    told = {"call": 0, "method": "", "args": {"list": []}, "options": {"dict": [["device", {"list": ["cpu", "cpu"]}]]}}
+    assert "refused" in submission._called(told)
+
+
+@needs_sandbox
+def test_an_exercise_with_a_model_and_torch_is_graded_in_the_sandbox(rooms: Rooms) -> None:
+    name = "01_sentence_transformers"
+    cells = json.loads((ROOT / "solutions" / name / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = [(i, "".join(cell["source"])) for i, cell in enumerate(cells) if cell["cell_type"] == "code"]
+    verdict = judge_apart(code, exercises()[name], SEED, Limits(), rooms)
+    assert verdict.points == 10, verdict
+
+
+def test_asked_for_unsafe_grading_needs_no_sandbox(rooms: Rooms) -> None:
+    cells = list(enumerate(notebook(**solved("09.1", "09.3"))))
+    assert judge_apart(cells, EXERCISE, SEED, LIMITS, rooms, unsafe=True).points == 7

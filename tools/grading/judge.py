@@ -1,0 +1,156 @@
+"""Judge a submission: its answers are called in the sandbox, what they return is compared here.
+
+Inputs are drawn from the grading run's seed, and put to the learner's function in an order that the seed draws too, so
+that neither a list of answers nor counting calls gains anything.
+"""
+
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import zlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helpers import checks
+from helpers.checks import Outcome, Task
+from tools.grading.remote import EndedError, LearnersError, Remote, Submission
+from tools.grading.sandbox import Limits, Rooms
+
+JUDGE_MB = 3000  # what judging may take beyond what this process has: a hostile value must not fill the machine
+TOLD = 600  # characters of a message
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a submission: an outcome for each task, or `failed` with the reason."""
+
+    outcomes: tuple[Outcome, ...] = ()
+    failed: str | None = None
+    outputs: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # of the code cells, by their number
+
+    @property
+    def points(self) -> int | None:
+        """The sum over the tasks; None for what has failed."""
+        return None if self.failed else sum(outcome.points for outcome in self.outcomes)
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """What a submission is held against: its tasks, and the name of the function that each asks for."""
+
+    name: str
+    functions: dict[str, str]  # task id to name
+    cells: frozenset[str] = frozenset()  # the ids of its cells for grading
+
+
+def judge(
+    cells: list[tuple[int, str]],
+    exercise: Exercise,
+    seed: int,
+    limits: Limits,
+    rooms: Rooms,
+    *,
+    unsafe: bool = False,
+) -> Verdict:
+    """Run a submission's cells and judge each task.
+
+    A task whose function ends the process gets no points, and the tasks behind it are judged in a new one.
+    """
+    left = [checks.task(task_id) for task_id in exercise.functions]
+    outcomes: list[Outcome] = []
+    outputs: dict[int, list[dict[str, Any]]] = {}
+    while left:
+        with Submission(cells, limits, rooms, unsafe=unsafe) as submission:
+            try:
+                submission.load()
+            except EndedError as error:
+                return Verdict((), str(error), outputs or submission.outputs)
+            outputs = outputs or submission.outputs
+            while left:
+                task = left.pop(0)
+                try:
+                    outcomes.append(_best(task, submission.answers(exercise.functions[task.id], task.id), seed))
+                except EndedError as error:
+                    outcomes.append(Outcome(task.id, "error", str(error), 0))
+                    break
+    return Verdict(tuple(outcomes), None, outputs)
+
+
+def _best(task: Task, answers: list[Remote], seed: int) -> Outcome:
+    """The first right outcome, or the first at all."""
+    outcomes = []
+    for answer in answers:
+        outcomes.append(judged(task, answer, seed))
+        if outcomes[-1].status == "right":
+            return outcomes[-1]
+    return outcomes[0] if outcomes else Outcome(task.id, "not attempted", "there is no such function.", 0)
+
+
+def judged(task: Task, answer: Any, seed: int) -> Outcome:  # noqa: PLR0911, an outcome each
+    """What `helpers.checks.check` finds, for an answer that lives in the sandbox."""
+    cases, given = task.cases(seed), task.cases(seed)
+    values: list[Any] = [None] * len(cases)
+    try:
+        for i in np.random.default_rng([seed, zlib.crc32(task.id.encode())]).permutation(len(cases)):
+            values[i] = task.probe(answer, given[i])
+    except NotImplementedError:
+        return Outcome(task.id, "not attempted", f"{task.title}: replace the stub with your code.", 0)
+    except LearnersError as error:
+        line = f" in line {error.line}" if error.line else ""
+        return Outcome(task.id, "error", f"your code raised {type(error).__name__} ({error}){line}.", 0)
+    except Exception as error:  # the probe's own, about a value it could not use
+        return Outcome(task.id, "error", f"your code returned what can't be used ({type(error).__name__}).", 0)
+    if all(value is None or value is Ellipsis for value in values):
+        return Outcome(task.id, "not attempted", f"{task.title}: it returns nothing yet.", 0)
+    try:
+        message = task.judge(cases, values)
+    except Exception as error:
+        return Outcome(task.id, "wrong", f"what it returns can't be compared: {error}"[:TOLD] + ".", 0)
+    if message:
+        return Outcome(task.id, "wrong", message[:TOLD], 0)
+    return Outcome(task.id, "right", f"{task.title}.", task.points)
+
+
+def judge_apart(
+    cells: list[tuple[int, str]],
+    exercise: Exercise,
+    seed: int,
+    limits: Limits,
+    rooms: Rooms,
+    *,
+    unsafe: bool = False,
+) -> Verdict:
+    """`judge` in a process of its own, with limits: whatever a value does to the judge, the class goes on."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_report, args=(there, (cells, exercise, seed, limits, rooms), unsafe))
+    process.start()
+    there.close()
+    try:
+        patience = 2 * limits.wall_s + 120 * len(exercise.functions)
+        if not here.poll(patience):
+            return Verdict(failed=f"judging it took longer than {patience:g} s")
+        found = json.loads(here.recv_bytes())
+        outcomes = tuple(Outcome(**outcome) for outcome in found["outcomes"])
+        return Verdict(outcomes, found["failed"], {int(k): v for k, v in found["outputs"].items()})
+    except EOFError:
+        return Verdict(failed="judging it ended early: what it returned took too much memory or time")
+    finally:
+        here.close()
+        process.kill()
+        process.join()
+
+
+def _report(there: Any, args: tuple[Any, ...], unsafe: bool) -> None:
+    """In the process apart: judge, and send the verdict as JSON."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the grader's, who ends this process
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    most = pages * os.sysconf("SC_PAGE_SIZE") + JUDGE_MB * 1_000_000
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+    verdict = judge(*args, unsafe=unsafe)
+    there.send_bytes(json.dumps(asdict(verdict)).encode())
