@@ -67,6 +67,7 @@ def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     yield seen
 
 
+@pytest.mark.execution
 def test_a_pool_gives_the_vectors_of_the_plain_loop_in_the_sources_order(
     run: dict[str, Any], corpus: Path, minilm: SentenceTransformer
 ) -> None:
@@ -80,21 +81,25 @@ def test_a_pool_gives_the_vectors_of_the_plain_loop_in_the_sources_order(
     np.testing.assert_allclose(vectors, minilm.encode(TEXTS), atol=1e-5)
 
 
+@pytest.mark.execution
 def test_ray_listens_on_this_machine_alone_and_without_a_dashboard(run: dict[str, Any]) -> None:
     assert run["addresses"] == {"127.0.0.1"}
     assert "--include-dashboard=True" not in run["names"]
 
 
+@pytest.mark.execution
 def test_a_pool_that_would_starve_its_readers_is_refused_with_what_would_do(run: dict[str, Any]) -> None:
     assert "2 actors with 0.8 CPUs each leave 0.4 of 2" in run["refused"]
     assert "Give each actor 0.5 or less" in run["refused"]
 
 
+@pytest.mark.execution
 def test_a_ray_that_was_running_is_left_running_and_none_of_it_outlives_its_end(run: dict[str, Any]) -> None:
     assert run["still"] and not run["left"]
     assert [p.name for p in run["target"].parent.iterdir()] == ["vectors"]  # no scratch folder
 
 
+@pytest.mark.execution
 def test_what_a_run_used_counts_the_processes_it_started(run: dict[str, Any]) -> None:
     assert run["used"].processes >= 4  # this one, Ray's head and machine, an actor
     assert run["used"].cpu_s > 1 and run["used"].peak_mb > 500
