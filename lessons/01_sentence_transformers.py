@@ -256,7 +256,7 @@ ask = model.encode_query("Where is the spare key?")
 filler = max(data.texts(), key=len).split()
 depths = list(range(0, 320, 20))
 long_texts = [" ".join([*filler[:d], needle, *filler[d:]]) for d in depths]
-positions = [len(model.tokenizer(" ".join(filler[:d]))["input_ids"]) for d in depths]
+positions = [len(model.tokenizer(" ".join(filler[:d]), verbose=False)["input_ids"]) for d in depths]
 deep = model.similarity(ask, model.encode_document(long_texts))[0].numpy()
 
 # %%

@@ -452,7 +452,7 @@ READY = pd.DataFrame(
     }
 ).fillna("")
 with pd.option_context("display.max_colwidth", None):
-    display(READY.T)
+    display(READY)
 
 # %% [markdown]
 # - **Text Embeddings Inference**, for an encoder on a GPU in production: its images and its batching by tokens are

@@ -400,7 +400,7 @@ def test_without_a_sandbox_grading_is_refused_with_the_mend(school: Path, monkey
 
 
 def test_two_files_that_are_both_one_students_are_reported_not_chosen_from(tmp_path: Path) -> None:
-    names = (f"first/work/{NAME}.ipynb", f"second/work/{NAME}.ipynb")
+    names = (f"first/done/{NAME}.ipynb", f"second/done/{NAME}.ipynb")
     (found,) = collect(zipped(tmp_path / "all.zip", *names), tmp_path / "unpacked", IDS)
     assert "two files" in str(found.problem)
 

@@ -1,5 +1,22 @@
 """Cells of hostile submissions, by what they try. `COURSE`, `ROOT` and `PORT` are filled in; see tests/zoo.py."""
 
+# Hands every solution that it finds in a file to the check of its task.
+TAKE = r"""
+def take(path):
+    try: text = open(path, errors='ignore').read()
+    except Exception: return
+    if path.endswith('.ipynb'):
+        import json
+        try: text = '\n'.join(''.join(c['source']) for c in json.loads(text)['cells'] if c['cell_type'] == 'code')
+        except Exception: return
+    for name in ('means', 'borda'):
+        if f'def {name}(' in text and 'raise NotImplementedError' not in text:
+            space = {}
+            try: exec(text, space)
+            except BaseException: pass
+            if callable(space.get(name)): check({'means': '09.2', 'borda': '09.3'}[name], space[name])
+"""
+
 CELLS: dict[str, str] = {
     "a cell that ignores every interrupt": r"""
 import time
@@ -54,38 +71,14 @@ for host in ('127.0.0.1', '1.1.1.1'):
     try: socket.create_connection((host, PORT), 1).sendall(b'hello')
     except OSError: pass
 """,
-    "reads the hidden tests and the solutions": r"""
-def take(path):
-    try: text = open(path, errors='ignore').read()
-    except Exception: return
-    if path.endswith('.ipynb'):
-        import json
-        try: text = '\n'.join(''.join(c['source']) for c in json.loads(text)['cells'] if c['cell_type'] == 'code')
-        except Exception: return
-    for name in ('means', 'borda'):
-        if f'def {name}(' in text and 'raise NotImplementedError' not in text:
-            space = {}
-            try: exec(text, space)
-            except BaseException: pass
-            if callable(space.get(name)): check({'means': '09.2', 'borda': '09.3'}[name], space[name])
+    "reads the hidden tests and the solutions": TAKE
+    + r"""
 import glob
 for root in ('COURSE', '/course', 'ROOT'):
     for p in glob.glob(root + '/**/*09*', recursive=True)[:500]: take(p)
 """,
-    "reads through /proc": r"""
-def take(path):
-    try: text = open(path, errors='ignore').read()
-    except Exception: return
-    if path.endswith('.ipynb'):
-        import json
-        try: text = '\n'.join(''.join(c['source']) for c in json.loads(text)['cells'] if c['cell_type'] == 'code')
-        except Exception: return
-    for name in ('means', 'borda'):
-        if f'def {name}(' in text and 'raise NotImplementedError' not in text:
-            space = {}
-            try: exec(text, space)
-            except BaseException: pass
-            if callable(space.get(name)): check({'means': '09.2', 'borda': '09.3'}[name], space[name])
+    "reads through /proc": TAKE
+    + r"""
 import glob
 for p in glob.glob('/proc/*/root' + 'COURSE' + '/**/*09*', recursive=True): take(p)
 for p in glob.glob('/proc/*/cwd/**/*09*', recursive=True): take(p)
@@ -101,20 +94,8 @@ import sys
 found = [m for m in sys.modules if 'lesson_' in m or 'judge' in m]
 print(found); assert not found
 """,
-    "reads its neighbours": r"""
-def take(path):
-    try: text = open(path, errors='ignore').read()
-    except Exception: return
-    if path.endswith('.ipynb'):
-        import json
-        try: text = '\n'.join(''.join(c['source']) for c in json.loads(text)['cells'] if c['cell_type'] == 'code')
-        except Exception: return
-    for name in ('means', 'borda'):
-        if f'def {name}(' in text and 'raise NotImplementedError' not in text:
-            space = {}
-            try: exec(text, space)
-            except BaseException: pass
-            if callable(space.get(name)): check({'means': '09.2', 'borda': '09.3'}[name], space[name])
+    "reads its neighbours": TAKE
+    + r"""
 import glob
 for p in glob.glob('COURSE/grading/**/*.ipynb', recursive=True): take(p)
 """,
