@@ -8,6 +8,7 @@ import socket
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,8 @@ def fingerprint(folder: Path) -> dict[str, str]:
     }
 
 
-def graded(cells: list[str], rooms: Rooms) -> Verdict:
-    return judge_apart(list(enumerate(cells)), EXERCISE, SEED, LIMITS, rooms)
+def graded(cells: list[str], rooms: Rooms, limits: Limits = LIMITS) -> Verdict:
+    return judge_apart(list(enumerate(cells)), EXERCISE, SEED, limits, rooms)
 
 
 @needs_sandbox
@@ -93,7 +94,8 @@ def test_each_submission_of_the_zoo_gets_what_it_deserves(
     cells = [
         c.replace("COURSE", str(course)).replace("ROOT", str(ROOT)).replace("PORT", str(port[0])) for c in animal.cells
     ]
-    verdict = graded(cells, rooms)
+    patient = "ignores every interrupt" not in animal.name  # that one is waited for to the last second
+    verdict = graded(cells, rooms, LIMITS if patient else replace(LIMITS, wall_s=15))
     earned = "failed" if verdict.failed else "+".join(str(o.points) for o in verdict.outcomes)
     said = verdict.failed or "; ".join(o.message for o in verdict.outcomes if o.status != "right")
     record_property("zoo", f"{animal.name:58} {earned:8} {said[:110]}")

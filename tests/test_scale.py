@@ -239,8 +239,8 @@ def test_the_fewest_machines_meet_the_deadline_and_one_less_does_not(job: Job, d
 def test_from_the_size_where_machines_pay_they_end_sooner_and_below_it_later(
     job: Job, count: int, alone_startup_s: float
 ) -> None:
+    assume(job.startup_s - alone_startup_s > 0.001)  # a millisecond; less of two hours is lost in rounding
     texts = job.pays_from_texts(count, alone_startup_s)
-    assume(0 < texts < 1e12)
 
     def gained(size: float) -> float:
         many = Job(size, job.texts_per_s, 1, job.startup_s, job.redone_share)
