@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from filelock import FileLock, Timeout
 from sentence_transformers import SentenceTransformer
 from tqdm.auto import tqdm
@@ -36,6 +35,9 @@ except ImportError:
 
 CHUNK_TEXTS = 4096
 READ_BYTES = 1 << 20
+# What their vectors say about a model, its parameters don't: pooling, another runtime, int8.
+PROBE = ("Where did the train to the coast stop?", "At noon the ferry left with 214 passengers and one dog.")
+PROBE_TOLERANCE = 1e-3  # of the largest number; other CPUs round otherwise by less, int8 and bfloat16 by more
 
 
 def stream(
@@ -70,9 +72,10 @@ def stream(
     if chunk_texts < 1:
         raise CourseError(f"chunk_texts is {chunk_texts}; it must be 1 or more.")
     sha256, rows = _fingerprint(source)
+    vectors_of = partial(encode, model, token_budget=token_budget, prompt=prompt)
     manifest = {
         "model": str(models.weights(model)),
-        "parameters_sha256": _parameters(model),
+        "probe": np.asarray(vectors_of(list(PROBE)), dtype=np.float64).round(6).tolist(),
         "dtype": str(model.dtype),
         "max_seq_length": model.max_seq_length,
         "truncate_dim": model.truncate_dim,
@@ -86,7 +89,6 @@ def stream(
         target.mkdir(parents=True, exist_ok=True)
         with FileLock(target / ".lock", timeout=0):
             _agree(target / "_manifest.json", manifest)
-            vectors_of = partial(encode, model, token_budget=token_budget, prompt=prompt)
             return _encode_missing(_texts(source, column), target, rows, chunk_texts, vectors_of)
     except Timeout:
         raise CourseError(f"{target}: another process is writing here; wait for it, or name another folder.") from None
@@ -164,10 +166,18 @@ def _agree(path: Path, manifest: dict[str, Any]) -> None:
         _publish(scratch, path)
         return
     before = json.loads(path.read_text(encoding="utf-8"))
-    changed = [key for key in manifest if before.get(key) != manifest[key]]
-    if changed:
-        told = "; ".join(f"{key} was {before.get(key)!r} and is {manifest[key]!r}" for key in changed)
-        raise CourseError(f"{path.parent} was begun with something else: {told}. Name another folder.")
+    changed = [key for key in manifest if key != "probe" and before.get(key) != manifest[key]]
+    told = [f"{key} was {before.get(key)!r} and is {manifest[key]!r}" for key in changed]
+    if not _alike(before.get("probe"), manifest["probe"]):
+        told.append("the vectors of two test sentences are others")
+    if told:
+        raise CourseError(f"{path.parent} was begun with something else: {'; '.join(told)}. Name another folder.")
+
+
+def _alike(before: Any, now: list[list[float]]) -> bool:
+    """Whether two models that gave these vectors (2, d) may fill one folder."""
+    old, new = np.array(before, dtype=np.float64), np.array(now)
+    return old.shape == new.shape and bool(np.abs(old - new).max() <= PROBE_TOLERANCE * np.abs(new).max())
 
 
 def _fingerprint(source: Path) -> tuple[str, int]:
@@ -186,15 +196,6 @@ def _fingerprint(source: Path) -> tuple[str, int]:
         return digest.hexdigest(), _parquet(source).metadata.num_rows
     unfinished = bool(lines or source.stat().st_size) and not last.endswith(b"\n")
     return digest.hexdigest(), lines + unfinished
-
-
-def _parameters(model: SentenceTransformer) -> str:
-    """The sha256 of a model's parameters, in the order of their names."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _texts(source: Path, column: str) -> Iterator[str]:

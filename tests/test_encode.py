@@ -301,6 +301,19 @@ def test_a_folder_begun_with_something_else_is_refused(tmp_path: Path, static: S
         stream(static, source, out)
 
 
+def test_a_folder_begun_with_the_same_weights_but_other_vectors_is_refused(
+    tmp_path: Path, minilm: SentenceTransformer
+) -> None:
+    source = tmp_path / "texts.jsonl"
+    source.write_text('{"text": "one"}\n{"text": "two"}\n', encoding="utf-8")
+    by_cls = SentenceTransformer(modules=[minilm[0], Pooling(minilm.get_embedding_dimension(), "cls"), minilm[2]])
+    for begun, other in ((to_openvino(minilm), to_openvino(minilm, int8=True)), (minilm, by_cls)):
+        out = tmp_path / str(id(begun))
+        assert stream(begun, source, out) == 2 and stream(begun, source, out) == 0
+        with pytest.raises(CourseError, match="vectors of two test sentences are others"):
+            stream(other, source, out)
+
+
 def test_bad_sources_are_told_with_file_and_row(tmp_path: Path, static: SentenceTransformer) -> None:
     cases = {
         '{"text": "a"}\n{"text": null}\n': "row 2: 'text' holds None",
