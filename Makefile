@@ -79,7 +79,7 @@ grade: .venv/grade.stamp
 	$(BIN)/python -m pip install --quiet --no-compile -c requirements.lock -e ".[grade]"
 	@touch $@
 
-.venv/test.stamp: .venv/run.stamp
+.venv/test.stamp: .venv/torch.stamp pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-compile -c requirements.lock -e ".[dev]"
 	@$(BIN)/python -m compileall -q -j 0 .venv > /dev/null || true
 	@touch $@

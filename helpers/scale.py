@@ -1,22 +1,26 @@
 """Embed a Parquet corpus with Ray Data: a pool of actors, each with a model of its own (extra `scale`).
 
 `pipeline` is the job as Ray sees it, on this machine or on a cluster; `embed` runs it here, from Parquet to
-Parquet, with Ray bound to 127.0.0.1 and stopped at the end. What it costs, and when more machines pay, is in
-`scale_costs`. Without Ray, `stream` once for each shard does the same work.
+Parquet, with Ray bound to 127.0.0.1 and stopped at the end. It is all or nothing: cut a job of days into runs.
+What it costs, and when more machines pay, is in `scale_costs`. Without Ray, `stream` once for each shard does the
+same work, and goes on where it stopped.
 """
 
 import logging
-import math
 import os
+import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+import warnings
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
+import torch
 from tqdm.auto import tqdm
 
 from helpers import models
@@ -30,29 +34,53 @@ try:
 except ImportError:
     raise CourseError('pyarrow is missing; install it with pip install "embedding-models-course[scale]".') from None
 
-OBJECT_STORE_BYTES = 200_000_000
 TASK_CPUS = 1.0  # what Ray asks for each task that reads or writes
+GRAIN = 10_000  # Ray counts CPUs and GPUs in ten-thousandths
+MANY = 1_000_000_000  # actors that fit where each asks for nothing
+ROWS_PER_FILE = 20_000  # at least; with 384 dimensions, a file of 30 MB
+RETRIES = 3  # of a batch whose process died; Ray's default is for ever, also where the batch is what kills it
 ATTEMPTS = 3  # a busy machine can be too slow for the 30 seconds that Ray waits for its own processes
+RAY_INIT: dict[str, Any] = {
+    "address": "local",
+    "_node_ip_address": "127.0.0.1",
+    "object_store_memory": 200_000_000,
+    "include_dashboard": False,
+    "logging_level": logging.ERROR,
+    "log_to_driver": False,
+}
+
+
+class Node(NamedTuple):
+    """What a machine has for Ray to give out."""
+
+    cpus: float
+    gpus: float = 0.0
 
 
 class Encoder:
     """One actor: loads its model once, then turns tables with texts into tables with vectors."""
 
-    def __init__(self, model: str, column: str) -> None:
-        self.model, self.column = models.load(model), column
+    def __init__(self, model: str, column: str, prompt_name: str | None = None, device: str = "cpu") -> None:
+        self.model, self.column = models.load(model, device=device), column
+        weights = models.weights(self.model)
+        if not weights.real:
+            raise CourseError(f"{model}: an actor has no real weights, only a {weights.kind}; put them on its machine.")
+        documents = (name for name in ("document", "passage", "corpus") if name in self.model.prompts)
+        self.prompt_name = prompt_name or next(documents, None)  # the one that encode_document takes
+        self.made_with = {"model": model, "weights": str(weights), "prompt_name": self.prompt_name or ""}
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """The table with `embedding` in place of the texts.
+        """The table with `embedding` in place of the texts; its schema's metadata say what made them.
 
         Raises:
-            CourseError: a row has no text; names its first other column.
+            CourseError: a row has no text (names its first other column), or the model no such prompt.
         """
         texts = table.column(self.column).to_pylist()
-        rest = table.drop_columns([self.column])
+        rest = table.drop_columns([self.column]).replace_schema_metadata(self.made_with)
         if None in texts:
             row = rest.slice(texts.index(None), 1).to_pylist()[0]
             raise CourseError(f"The row {row} has no {self.column!r}; mend or drop it.")
-        vectors = encode(self.model, texts)
+        vectors = encode(self.model, texts, prompt_name=self.prompt_name)
         flat = pa.array(vectors.ravel())
         return rest.append_column("embedding", pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]))
 
@@ -70,6 +98,8 @@ def start(cpus: int | None = None) -> None:
     """
     ray = _ray()
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    ray._private.worker._worker_logs_enabled = False  # else the raylet's reports are printed, raw, at any time
+    warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")  # there is no other way to limit retries
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -79,15 +109,7 @@ def start(cpus: int | None = None) -> None:
     for _ in range(ATTEMPTS):
         try:
             with _lean():
-                ray.init(
-                    address="local",
-                    num_cpus=cpus or max(2, os.cpu_count() or 1),
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    include_dashboard=False,
-                    _node_ip_address="127.0.0.1",
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
-                )
+                ray.init(num_cpus=cpus or _own_cpus(), **RAY_INIT)
             return
         except Exception as error:  # Ray raises no narrower one
             if "timed out during startup" not in str(error):
@@ -129,39 +151,75 @@ def _without_iri_grammar() -> str:
     return _folders[0].name
 
 
-def cpus_per_actor(actors: int, cpus: float, task_cpus: float = TASK_CPUS) -> float:
-    """The CPUs that each of a pool may ask for, so that one task beside them can run; at most 1.
+def most_actors(nodes: Sequence[Node], cpus_each: float, gpus_each: float = 0.0, task_cpus: float = TASK_CPUS) -> int:
+    """The largest pool that leaves room for a task that reads or writes, if all are placed as well as can be.
 
     Args:
-        actors: how many actors there are.
-        cpus: what Ray has to give out.
-        task_cpus: what a task that reads or writes asks for.
+        nodes: the machines; an actor lies whole on one, and so does the task.
+        cpus_each: CPUs that an actor asks for.
+        gpus_each: GPUs that an actor asks for.
+        task_cpus: what the task asks for.
+    """
+
+    def fit(cpus: float, gpus: float) -> int:
+        return min(_times(cpus, cpus_each), _times(gpus, gpus_each))
+
+    full = sum(fit(*node) for node in nodes)
+    return max((full - fit(*n) + fit(n.cpus - task_cpus, n.gpus) for n in nodes if n.cpus >= task_cpus), default=0)
+
+
+def _times(room: float, each: float) -> int:
+    units = round(each * GRAIN)
+    return round(room * GRAIN) // units if units else MANY
+
+
+def cpus_per_actor(actors: int, nodes: Sequence[Node], gpus_each: float = 0.0, task_cpus: float = TASK_CPUS) -> float:
+    """The most CPUs that each of a pool may ask for, so that one task beside them can run; whole ones above 1.
+
+    Ray lets PyTorch open as many threads as an actor has whole CPUs, and one for a part of a CPU.
 
     Raises:
         CourseError: no room is left beside such a task, or there are no actors.
     """
     if actors < 1:
         raise CourseError(f"actors is {actors}; there must be 1 or more.")
-    if cpus <= task_cpus:
-        raise CourseError(f"Of {cpus:g} CPUs a task that reads takes {task_cpus:g}, so no actor has any; start more.")
-    return min(1.0, math.floor((cpus - task_cpus) / actors * 1e4) / 1e4)  # Ray counts in ten-thousandths
+    shares = range(1, round(max(node.cpus for node in nodes) * GRAIN) + 1)
+    most = bisect_left(shares, True, key=lambda s: most_actors(nodes, s / GRAIN, gpus_each, task_cpus) < actors)
+    if most == 0:
+        raise CourseError(
+            f"{_words(nodes)} have no room for {_pool(actors, 0, gpus_each)} beside a task that reads and takes "
+            f"{task_cpus:g} CPU; start fewer, or more machines."
+        )
+    return float(most // GRAIN) if most > GRAIN else most / GRAIN
 
 
-def refuse_starvation(actors: int, cpus_each: float, cpus: float, task_cpus: float = TASK_CPUS) -> None:
-    """Refuse a pool that holds so many CPUs that the tasks which feed it never start.
+def refuse_starvation(
+    actors: int, cpus_each: float, nodes: Sequence[Node], gpus_each: float = 0.0, task_cpus: float = TASK_CPUS
+) -> None:
+    """Refuse a pool that holds so many CPUs that the tasks which feed it never start, or more GPUs than there are.
 
     Raises:
         CourseError: it would; says what would do.
     """
-    most = cpus_per_actor(actors, cpus, task_cpus)
-    if cpus_each < 0:
-        raise CourseError(f"cpus_each is {cpus_each:g}; it must be 0 or more.")
-    left = cpus - actors * cpus_each
-    if left < task_cpus - 1e-9:
+    if cpus_each < 0 or gpus_each < 0:
+        raise CourseError(f"cpus_each is {cpus_each:g} and gpus_each {gpus_each:g}; both must be 0 or more.")
+    most = cpus_per_actor(actors, nodes, gpus_each, task_cpus)
+    fit = most_actors(nodes, cpus_each, gpus_each, task_cpus)
+    if fit < actors:
         raise CourseError(
-            f"{actors} actors with {cpus_each:g} CPUs each leave {left:.4g} of {cpus:g}, and each task that reads or "
-            f"writes asks for {task_cpus:g}: the job would wait in vain. Give each actor {most:g} or less."
+            f"{_words(nodes)} hold a task that reads or writes ({task_cpus:g} CPU) and {fit} of your "
+            f"{_pool(actors, cpus_each, gpus_each)}: the job would wait in vain. Give each actor {most:g} CPUs or less."
         )
+
+
+def _words(nodes: Sequence[Node]) -> str:
+    cpus, gpus = (" + ".join(f"{n:g}" for n in numbers) for numbers in zip(*nodes, strict=True))
+    return f"{cpus} CPUs" + (f" and {gpus} GPUs" if any(node.gpus for node in nodes) else "")
+
+
+def _pool(actors: int, cpus_each: float, gpus_each: float) -> str:
+    asked = [f"{n:g} {what}" for n, what in ((cpus_each, "CPUs"), (gpus_each, "GPUs")) if n]
+    return f"{actors} actors" + (f" with {' and '.join(asked)} each" if asked else "")
 
 
 def pipeline(
@@ -170,19 +228,24 @@ def pipeline(
     *,
     actors: int,
     cpus_each: float,
+    gpus_each: float = 0.0,
     column: str = "text",
     key: str = "id",
+    prompt_name: str | None = None,
     batch_texts: int = 256,
 ) -> Any:
-    """The job, not yet run: a `ray.data.Dataset` with the columns `key` and `embedding`, in the source's order.
+    """The job, not yet run: a `ray.data.Dataset` with the columns `key` and `embedding`, in any order.
 
     Args:
         source: a Parquet file or folder, or an address such as `s3://...`.
-        model: a name for `helpers.load`; each actor loads it.
+        model: a name for `helpers.load`; each actor loads it, and fails if it has no real weights.
         actors: how many models there are at a time.
-        cpus_each: CPUs that an actor asks Ray for. It is a share in Ray's books and limits nothing.
+        cpus_each: CPUs that an actor asks Ray for. It reserves no core, but decides what may start, and how many
+            threads PyTorch opens: as many as there are whole CPUs, at least one (unless OMP_NUM_THREADS is set).
+        gpus_each: GPUs that an actor asks for; with 0 it computes on the CPU, else on a GPU that Ray gives it.
         column: the column with the texts.
         key: the column that names a row.
+        prompt_name: of one of the model's prompts; None is that of `encode_document`, if it has one.
         batch_texts: texts that `encode` sees at a time.
     """
     from ray import data
@@ -190,13 +253,14 @@ def pipeline(
     read = data.read_parquet(str(source)).select_columns([key, column])
     job = read.repartition(target_num_rows_per_block=batch_texts).map_batches(  # else small files make one block
         Encoder,
-        fn_constructor_args=(model, column),
+        fn_constructor_args=(model, column, prompt_name, "cuda" if gpus_each else "cpu"),
         batch_format="pyarrow",
         batch_size=batch_texts,
         compute=data.ActorPoolStrategy(size=actors),
         num_cpus=cpus_each,
+        num_gpus=gpus_each or None,
+        max_task_retries=RETRIES,
     )
-    job.context.execution_options.preserve_order = True
     job.context.raise_original_map_exception = True
     job.context.enable_progress_bars = False  # without a terminal, Ray's own are log lines
     job.context.print_on_execution_start = False
@@ -210,14 +274,17 @@ def embed(
     *,
     column: str = "text",
     key: str = "id",
+    prompt_name: str | None = None,
     actors: int = 2,
     cpus_each: float | None = None,
+    gpus_each: float = 0.0,
     batch_texts: int = 256,
 ) -> int:
-    """Embed a Parquet file or folder into a folder of Parquet files, by a pool of actors.
+    """Embed a Parquet file or folder into a folder of Parquet files, by a pool of actors: all of it, or nothing.
 
-    The vectors are those of `encode`, each beside its key; files sorted by name keep the source's order. The folder
-    appears when all of it is there. Ray is started and stopped, unless this process is connected to one.
+    The vectors are those of `encode`, each beside its key, in any order; each file's schema says which weights made
+    them. The folder appears when all of it is there, and an error leaves none of it, so cut long jobs into runs. Ray
+    is started and stopped, unless this process is connected to one.
 
     Args:
         source: a Parquet file or folder on a disk that every machine sees.
@@ -225,8 +292,10 @@ def embed(
         model: a name for `helpers.load`.
         column: the column with the texts.
         key: the column that names a row.
+        prompt_name: of one of the model's prompts; None is that of `encode_document`, if it has one.
         actors: how many models work at a time.
         cpus_each: CPUs that an actor asks for; None is the most that leaves room for reading and writing.
+        gpus_each: GPUs that an actor asks for; with 0 it computes on the CPU.
         batch_texts: texts that an actor encodes at a time.
 
     Returns:
@@ -234,7 +303,8 @@ def embed(
 
     Raises:
         CourseError: Ray isn't installed, the pool would starve the tasks that feed it, the source has no such
-            columns or a row without text, or the target is there.
+            columns or a row without text, the target is there, an actor has no real weights, or a batch ended its
+            process again and again.
     """
     ray = _ray()
     source, target = Path(source).expanduser(), Path(target).expanduser()
@@ -244,27 +314,65 @@ def embed(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CourseError(f"{target} is there already; name another folder, or remove it.")
     own = not ray.is_initialized()
-    cpus = max(2, os.cpu_count() or 1) if own else ray.cluster_resources()["CPU"]
-    each = cpus_per_actor(actors, cpus) if cpus_each is None else cpus_each
-    refuse_starvation(actors, each, cpus)
+    nodes = [Node(_own_cpus(), torch.cuda.device_count())] if own else _nodes(ray)
+    each = cpus_per_actor(actors, nodes, gpus_each) if cpus_each is None else cpus_each
+    refuse_starvation(actors, each, nodes, gpus_each)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         start()
-        job = pipeline(source, model, actors=actors, cpus_each=each, column=column, key=key, batch_texts=batch_texts)
+        job = pipeline(
+            source,
+            model,
+            actors=actors,
+            cpus_each=each,
+            gpus_each=gpus_each,
+            column=column,
+            key=key,
+            prompt_name=prompt_name,
+            batch_texts=batch_texts,
+        )
         with _progress(scratch, rows, target.name):
-            job.write_parquet(str(scratch))
+            job.write_parquet(str(scratch), min_rows_per_file=ROWS_PER_FILE)
+        _made_alike(scratch)
         scratch.chmod(0o755)
         scratch.replace(target)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, CourseError):
-            raise CourseError(f"{source}: {str(error.cause).splitlines()[0]}") from None  # Ray adds lines
-        raise
+    except ray.exceptions.RayError as error:
+        raise _for_a_person(error, source) from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         if own:
             ray.shutdown()
     return rows
+
+
+def _own_cpus() -> int:
+    return max(2, os.cpu_count() or 1)
+
+
+def _nodes(ray: Any) -> list[Node]:
+    """The machines of the Ray that this process is connected to."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(found.get("CPU", 0.0), found.get("GPU", 0.0)) for found in alive]
+
+
+def _for_a_person(error: Exception, source: Path) -> Exception:
+    """Our own error out of an actor's traceback, or what it means that a batch ended its process."""
+    if found := re.search(r"helpers\.errors\.\w+: (.+)", str(error)):
+        return CourseError(f"{source}: {found[1]}")
+    if isinstance(error, _ray().exceptions.RayActorError):
+        return CourseError(
+            f"{source}: an actor's process ended as it started, or {RETRIES + 1} times on the same batch; look for "
+            f"what takes its memory. Ray says: {str(error).splitlines()[0]}"
+        )
+    return error
+
+
+def _made_alike(folder: Path) -> None:
+    """Refuse files whose vectors come from different weights or prompts."""
+    made = {str(pq.read_schema(file).metadata) for file in folder.glob("*.parquet")}
+    if len(made) > 1:
+        raise CourseError(f"The actors had different weights: {'; '.join(sorted(made))}. Give them all the same.")
 
 
 def _ray() -> Any:
@@ -293,6 +401,10 @@ def _checked(source: Path, column: str, key: str) -> int:
         raise CourseError(f"{source}: {column!r} holds {kind}, not text; name another with column=.")
     if column == key:
         raise CourseError(f"column and key are both {column!r}; the key names a row and stays beside its vector.")
+    empty = dataset.field(column).is_null()
+    if missing := found.count_rows(filter=empty):
+        first = found.head(1, columns=[key], filter=empty).to_pylist()[0]
+        raise CourseError(f"{source}: {missing} rows have no {column!r}, the first is {first}; mend or drop them.")
     return int(rows)
 
 

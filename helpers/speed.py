@@ -63,7 +63,7 @@ def measure(model: SentenceTransformer, texts: Sequence[str], *, batch_size: int
         texts: what to encode; use lengths like those you will meet.
         batch_size: texts a batch.
         repeats: how often to measure, after one warm-up. A repeat encodes the texts as many times
-            as it takes to last a fifth of a second.
+            as it takes to last a fifth of a second, by the first run after the warm-up.
 
     Raises:
         CourseError: no texts, or no repeats.
@@ -79,8 +79,10 @@ def measure(model: SentenceTransformer, texts: Sequence[str], *, batch_size: int
         synchronize(model.device)
         return (time.perf_counter() - start) / times
 
-    times = max(1, math.ceil(SHORTEST_REPEAT_S / run(1)))  # the warm-up
-    seconds = [run(times) for _ in range(repeats)]
+    run(1)  # the warm-up: a GPU's first pass takes many times as long as the next, so it can't set how often
+    first = run(1)
+    times = max(1, math.ceil(SHORTEST_REPEAT_S / first))
+    seconds = [first if times == 1 else run(times), *(run(times) for _ in range(repeats - 1))]
     middle = statistics.median(seconds)
     lengths = token_counts(model, texts)
     share = None

@@ -49,6 +49,10 @@ class Budgets:
         self.used: dict[str, tuple[float, float]] = {}
         self.seconds: dict[str, float] = {}
 
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """The longest lessons first, so that none of them is left to one worker at the end."""
+        items.sort(key=lambda item: -self.declared.get(item.nodeid.split("::")[0], {"cpu_s": 0})["cpu_s"])
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Iterator[None]:
         kernel = getattr(item.parent, "kernel", None)
@@ -87,4 +91,5 @@ class Budgets:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # pytest-xdist would sort by the number of cells
     config.pluginmanager.register(Budgets(), "budgets")

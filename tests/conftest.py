@@ -17,6 +17,14 @@ from tests.zoo_report import pytest_terminal_summary  # noqa: F401, a hook: the 
 torch.set_num_threads(1)  # on shared cores, threads that wait for one another take longer than one alone
 
 
+LONG = ("test_jupyterlab", "test_papermill", "test_site", "test_grading")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first, so that none of them is left to one worker at the end."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
+
 def pytest_collection_finish() -> None:
     """Spare `gc.collect`, which the benchmark calls twice a model, half a second over imported modules."""
     gc.collect()

@@ -1,9 +1,10 @@
 """Embedding with Ray: the loop's vectors, nothing that waits for ever, nothing left behind; and what machines cost."""
 
-import contextlib
 import math
+import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ import numpy as np
 import pandas as pd
 import psutil
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
-from helpers import data, scale, scale_costs
+from helpers import data, models, scale, scale_costs
 from helpers.encode import encode
 from helpers.errors import CourseError
+from helpers.exercises import lesson_13
+from helpers.scale import Node
 from helpers.scale_costs import Job
 
 TEXTS = ["", "two words", *data.texts()[:120:8]]
@@ -26,13 +30,22 @@ TEXTS = ["", "two words", *data.texts()[:120:8]]
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two files; the ids are in no order, so that only the source's order can be kept."""
+    """Two files; the ids are in no order, so that a vector can only be found by its id."""
     folder = tmp_path_factory.mktemp("scale") / "corpus"
     folder.mkdir()
     rows = pd.DataFrame({"id": [f"{(7 * i) % len(TEXTS)}" for i in range(len(TEXTS))], "text": TEXTS, "other": 1})
     rows[:9].to_parquet(folder / "a.parquet")
     rows[9:].to_parquet(folder / "b.parquet")
     return folder
+
+
+class Poison:
+    """An actor's class whose every batch ends its process, as one that takes too much memory does."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        os._exit(1)
 
 
 def children() -> list[psutil.Process]:
@@ -48,7 +61,11 @@ def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     ray = pytest.importorskip("ray")
     before, target = {p.pid for p in children()}, tmp_path_factory.mktemp("out") / "vectors"
     seen: dict[str, Any] = {"target": target}
+    offline = pytest.MonkeyPatch()
+    offline.setenv("HF_HUB_OFFLINE", "1")  # and no cache: what an actor on a machine without the hub finds
+    offline.setenv("HF_HUB_CACHE", str(target))
     scale.start(cpus=2)
+    offline.undo()
     started = [p for p in children() if p.pid not in before]
     sockets = [c for p in started for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
     seen["addresses"] = {c.laddr.ip.removeprefix("::ffff:") for c in sockets}
@@ -60,6 +77,14 @@ def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
         with scale_costs.used() as seen["used"]:
             seen["rows"] = scale.embed(corpus, target, actors=2, batch_texts=4)
         seen["still"] = ray.is_initialized()
+        with pytest.raises(CourseError) as unreal:
+            scale.embed(corpus, target.parent / "unreal", "BAAI/bge-small-en-v1.5", actors=1, cpus_each=0.4)
+        seen["unreal"] = str(unreal.value)
+        with pytest.MonkeyPatch.context() as patched, pytest.raises(CourseError) as poison:
+            patched.setattr(scale, "Encoder", Poison)
+            patched.setattr(scale, "RETRIES", 1)
+            scale.embed(corpus, target.parent / "poison", actors=1, cpus_each=0.4)
+        seen["poison"] = str(poison.value)
     finally:
         processes = [p for p in children() if p.pid not in before]
         ray.shutdown()
@@ -68,17 +93,35 @@ def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
 
 
 @pytest.mark.execution
-def test_a_pool_gives_the_vectors_of_the_plain_loop_in_the_sources_order(
+def test_a_pool_gives_the_vectors_of_the_plain_loop_each_beside_its_id(
     run: dict[str, Any], corpus: Path, minilm: SentenceTransformer
 ) -> None:
-    files = sorted(run["target"].glob("*.parquet"))
-    written = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
-    assert run["rows"] == len(TEXTS) and len(files) > 1
-    assert written["id"].tolist() == pd.read_parquet(corpus)["id"].tolist()
-    vectors = np.stack(list(written["embedding"]))
+    written = pd.read_parquet(run["target"]).set_index("id")
+    ids = pd.read_parquet(corpus)["id"]
+    assert run["rows"] == len(TEXTS) and sorted(written.index) == sorted(ids)
+    vectors = np.stack(list(written.loc[ids, "embedding"]))
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, encode(minilm, TEXTS), atol=1e-6)
     np.testing.assert_allclose(vectors, minilm.encode(TEXTS), atol=1e-5)
+
+
+@pytest.mark.execution
+def test_batches_smaller_than_a_file_share_one_whose_schema_names_the_weights(
+    run: dict[str, Any], minilm: SentenceTransformer
+) -> None:
+    (file,) = run["target"].glob("*.parquet")
+    made = pq.read_schema(file).metadata
+    assert made[b"weights"].decode() == str(models.weights(minilm)) and made[b"model"] == b"all-MiniLM-L6-v2"
+
+
+@pytest.mark.execution
+def test_an_actor_without_real_weights_ends_the_job_and_leaves_no_vectors(run: dict[str, Any]) -> None:
+    assert "no real weights, only a stand-in" in run["unreal"] and "\n" not in run["unreal"]
+
+
+@pytest.mark.execution
+def test_a_batch_that_always_ends_its_process_is_given_up(run: dict[str, Any]) -> None:
+    assert "2 times on the same batch" in run["poison"]
 
 
 @pytest.mark.execution
@@ -89,8 +132,8 @@ def test_ray_listens_on_this_machine_alone_and_without_a_dashboard(run: dict[str
 
 @pytest.mark.execution
 def test_a_pool_that_would_starve_its_readers_is_refused_with_what_would_do(run: dict[str, Any]) -> None:
-    assert "2 actors with 0.8 CPUs each leave 0.4 of 2" in run["refused"]
-    assert "Give each actor 0.5 or less" in run["refused"]
+    assert "2 CPUs hold a task that reads or writes (1 CPU) and 1 of your 2 actors with 0.8 CPUs" in run["refused"]
+    assert "Give each actor 0.5 CPUs or less" in run["refused"]
 
 
 @pytest.mark.execution
@@ -119,6 +162,7 @@ def test_what_a_run_used_counts_the_processes_it_started(run: dict[str, Any]) ->
         ({"actors": 0}, "actors is 0"),
         ({"cpus_each": -1.0}, "cpus_each is -1"),
         ({"actors": 1000, "cpus_each": 1.0}, "would wait in vain"),
+        ({"actors": 1000, "gpus_each": 1.0}, "no room for 1000 actors with 1 GPUs each"),
     ],
 )
 def test_a_bad_request_is_told_in_a_sentence_and_starts_nothing(
@@ -127,6 +171,13 @@ def test_a_bad_request_is_told_in_a_sentence_and_starts_nothing(
     with pytest.raises(CourseError, match=told):
         scale.embed(corpus, tmp_path / "out", **change)
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_without_text_are_counted_before_anything_starts_and_the_first_is_named(tmp_path: Path) -> None:
+    pd.DataFrame({"id": ["a", "b", "c"], "text": ["a text", None, None]}).to_parquet(tmp_path / "texts.parquet")
+    with pytest.raises(CourseError, match=r"texts.parquet: 2 rows have no 'text', the first is .*'b'"):
+        scale.embed(tmp_path / "texts.parquet", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_source_that_is_not_there_or_no_parquet_is_named(tmp_path: Path) -> None:
@@ -157,6 +208,35 @@ def test_a_row_without_text_is_named_by_its_key(minilm: SentenceTransformer) -> 
         scale.Encoder("all-MiniLM-L6-v2", "text")(table)
 
 
+@pytest.mark.parametrize("source", ["stand-in", "twin"])
+def test_an_actor_refuses_weights_that_are_not_real(source: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = partial(models.load, source=source)
+    monkeypatch.setattr(models, "load", load)
+    with pytest.raises(CourseError, match=f"e5-small-v2: an actor has no real weights, only a {source}"):
+        scale.Encoder("intfloat/e5-small-v2", "text")
+
+
+def test_an_actor_takes_the_prompt_of_encode_document_or_the_one_it_is_told(
+    minilm: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(minilm, "prompts", {"query": "query: ", "document": "passage: "})
+    monkeypatch.setattr(models, "load", lambda *_, **__: minilm)
+    table = pa.table({"id": [1, 2], "text": TEXTS[1:3]})
+    for told, by_library in ((None, minilm.encode_document), ("query", minilm.encode_query)):
+        found = scale.Encoder("any", "text", told)(table)
+        np.testing.assert_allclose(found["embedding"].to_pylist(), by_library(TEXTS[1:3]), atol=1e-5)
+        assert found.schema.metadata[b"prompt_name"].decode() == (told or "document")
+    with pytest.raises(CourseError, match="no prompt 'nothing'"):
+        scale.Encoder("any", "text", "nothing")(table)
+
+
+def test_files_made_by_different_weights_are_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        pq.write_table(pa.table({"id": [1]}).replace_schema_metadata({"weights": name}), tmp_path / f"{name}.parquet")
+    with pytest.raises(CourseError, match="different weights"):
+        scale._made_alike(tmp_path)
+
+
 def test_an_actors_table_keeps_its_keys_and_gets_vectors_for_its_texts(minilm: SentenceTransformer) -> None:
     found = scale.Encoder("all-MiniLM-L6-v2", "text")(pa.table({"id": [2, 1], "text": TEXTS[1:3]}))
     assert found.column_names == ["id", "embedding"] and found["id"].to_pylist() == [2, 1]
@@ -166,28 +246,53 @@ def test_an_actors_table_keeps_its_keys_and_gets_vectors_for_its_texts(minilm: S
 # Shares of CPUs
 
 
-@given(st.integers(1, 500), st.integers(2, 500))
-def test_the_largest_share_leaves_room_for_one_task_and_a_little_more_does_not(actors: int, cpus: int) -> None:
-    share = scale.cpus_per_actor(actors, cpus)
-    assert 0 < share <= 1
-    scale.refuse_starvation(actors, share, cpus)
-    if share < 1:
-        with pytest.raises(CourseError, match="would wait in vain"):
-            scale.refuse_starvation(actors, share + 2e-4, cpus)
+clusters = st.lists(st.builds(Node, st.integers(1, 64), st.integers(0, 8)), min_size=1, max_size=5)
 
 
-def test_two_actors_on_two_cpus_starve_their_readers_from_half_a_cpu_on() -> None:
-    assert scale.cpus_per_actor(2, 2) == 0.5
-    scale.refuse_starvation(2, 0.4, 2)
+@given(clusters, st.integers(1, 100), st.sampled_from([0.0, 0.5, 1.0]))
+def test_the_largest_share_leaves_room_for_one_task_and_a_little_more_does_not(
+    nodes: list[Node], actors: int, gpus_each: float
+) -> None:
+    try:
+        share = scale.cpus_per_actor(actors, nodes, gpus_each)
+    except CourseError:
+        assert scale.most_actors(nodes, 1e-4, gpus_each) < actors
+        return
+    scale.refuse_starvation(actors, share, nodes, gpus_each)
+    assert share < 1 or share == int(share)
+    more = share + 1e-4 if share < 1 else share + 1
+    with pytest.raises(CourseError, match="would wait in vain"):
+        scale.refuse_starvation(actors, more, nodes, gpus_each)
+
+
+@given(st.lists(st.sampled_from([1.0, 2.0, 2.5, 4.0, 7.0]), min_size=1), st.sampled_from([0.2, 0.8, 1.0, 1.5]))
+def test_the_largest_pool_is_that_of_the_exercise(cpus: list[float], each: float) -> None:
+    assert scale.most_actors([Node(c) for c in cpus], each) == lesson_13.most_actors(cpus, each, 1.0)
+
+
+def test_each_actor_and_the_task_lie_on_one_machine() -> None:
+    assert scale.most_actors([Node(1), Node(1), Node(1)], 0.5) == 4  # of 3 CPUs, a third is the task's
+    assert scale.most_actors([Node(2), Node(2)], 1.5) == 1  # one has no room beside the task, and half a CPU is left
+    assert scale.most_actors([Node(8, 1), Node(8, 1)], 1, 1) == 2  # a GPU each, CPUs to spare
+    with pytest.raises(CourseError, match=r"2 \+ 2 CPUs hold .* 1 of your 2 actors with 1.5 CPUs each"):
+        scale.refuse_starvation(2, 1.5, [Node(2), Node(2)])
+
+
+def test_two_actors_on_two_cpus_starve_their_readers_above_half_a_cpu_each() -> None:
+    assert scale.cpus_per_actor(2, [Node(2)]) == 0.5
+    scale.refuse_starvation(2, 0.4, [Node(2)])
     for share in (0.51, 0.8, 1.0):
-        with contextlib.suppress(CourseError):
-            scale.refuse_starvation(2, share, 2)
-            pytest.fail(f"{share} is let through")
+        with pytest.raises(CourseError):
+            scale.refuse_starvation(2, share, [Node(2)])
+
+
+def test_a_large_machine_gives_an_actor_whole_cpus() -> None:
+    assert scale.cpus_per_actor(2, [Node(16)]) == 7
 
 
 def test_one_cpu_has_no_room_for_an_actor_beside_a_task() -> None:
-    with pytest.raises(CourseError, match="so no actor has any; start more"):
-        scale.cpus_per_actor(1, 1)
+    with pytest.raises(CourseError, match="1 CPUs have no room for 1 actors beside a task"):
+        scale.cpus_per_actor(1, [Node(1)])
 
 
 # Hours and dollars

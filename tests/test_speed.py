@@ -133,6 +133,22 @@ def test_every_text_is_encoded_in_every_repeat_and_in_the_warm_up(
     assert calls == [["a", "b"]] * 3
 
 
+def test_a_slow_first_call_doesn_t_shorten_the_repeats(
+    tfidf: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, calls = 0.0, 0  # in seconds that floats hold exactly
+
+    def encode(texts: list[str], **options: object) -> None:
+        nonlocal now, calls
+        now, calls = now + (8.0 if calls == 0 else 1 / 64), calls + 1
+
+    monkeypatch.setattr(tfidf, "encode", encode)
+    monkeypatch.setattr("helpers.speed.time.perf_counter", lambda: now)
+    found = speed.measure(tfidf, ["a cat"], repeats=3)
+    assert calls == 1 + 1 + 3 * 13  # the warm-up, a run to time it, and repeats of a fifth of a second
+    assert found.slowest == pytest.approx(found.fastest) == pytest.approx(64)
+
+
 @pytest.mark.parametrize(
     ("texts", "options"), [([], {}), (["a"], {"repeats": 0}), (["a"], {"batch_size": 0}), (["a"], {"repeats": -1})]
 )

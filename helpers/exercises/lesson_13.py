@@ -121,6 +121,16 @@ def _in_floats(nodes: Sequence[float], each: float, task: float) -> int:
     return max(rooms, default=0)
 
 
+def _anywhere(clamp: Callable[[int], int]) -> Callable[..., int]:
+    """The task on any machine, if it has room or not."""
+
+    def pool(nodes: Sequence[float], each: float, task: float) -> int:
+        full = [_floor(cpus / each) for cpus in nodes]
+        return max(sum(full) - f + clamp(_floor((c - task) / each)) for f, c in zip(full, nodes, strict=True))
+
+    return pool
+
+
 ACTOR_MISTAKES: dict[str, Callable[..., int]] = {
     "the task that reads is left out, and it would never start": lambda n, a, t: sum(_floor(c / a) for c in n),
     "the machines' CPUs are added up, and an actor can't lie on two machines": lambda n, a, t: max(
@@ -133,11 +143,19 @@ ACTOR_MISTAKES: dict[str, Callable[..., int]] = {
         sum(_floor(c / a) for c in n[1:]) + max(0, _floor((n[0] - t) / a))
     ),
     "part of an actor is rounded up": lambda n, a, t: max(
-        sum(math.ceil(c / a - 1e-9) for c in n) - math.ceil(c / a - 1e-9) + math.ceil((c - t) / a - 1e-9)
-        for c in n
-        if c >= t
+        (
+            sum(math.ceil(c / a - 1e-9) for c in n) - math.ceil(c / a - 1e-9) + math.ceil((c - t) / a - 1e-9)
+            for c in n
+            if c >= t
+        ),
+        default=0,
     ),
     "an actor is lost to the rounding of decimals": _in_floats,
+    "where the task has no room you count actors below zero": _anywhere(lambda actors: actors),
+    "a machine without room for the task gets it for nothing": _anywhere(lambda actors: max(0, actors)),
+    "where no machine has room for the task, you fill them all, and it would never start": lambda n, a, t: (
+        most_actors(n, a, t) if max(n) >= t else sum(_floor(c / a) for c in n)
+    ),
     "the task is counted as one actor": lambda n, a, t: max(0, sum(_floor(c / a) for c in n) - 1),
 }
 
@@ -154,6 +172,9 @@ def _actor_cases(seed: int) -> list[Case]:
         ([8.0, 2.5, 8.0], 2.0, float(draw.choice([0.3, 0.5]))),  # the second machine has room to spare
         ([3.0] * int(draw.integers(3, 6)), 2.0, 1.0),  # a CPU is left on each, and two of them hold no actor
         ([float(draw.integers(12, 17))], 0.5, 3.0),
+        ([2.0], 0.8, 3.0),  # no room for the task
+        ([1.0, 4.0], 1.0, 2.0),  # room on one alone
+        ([1.0, 4.0], 0.8, 3.0),
     ]
     return [cases[i] for i in draw.permutation(len(cases))]
 
@@ -225,12 +246,15 @@ MACHINES_MISTAKES: dict[str, Callable[..., Plan]] = {
     ),
     "part of a machine is rounded to the nearest number, and the deadline is missed": _rounded(round),
     "part of a machine is cut off, and the deadline is missed": _rounded(int),
+    "one machine is too many where the work divides evenly: round up, don't add one": _rounded(
+        lambda share: math.floor(share) + 1
+    ),
     "hours and seconds are mixed: an hour has 3600 seconds": _but(lambda p, c: (p[0], p[1] * 3600, p[2] * 3600)),
 }
 
 
 def _machines_cases(seed: int) -> list[Case]:
-    """Deadlines that need a part of a machine below one half, and above, and one that the start-up alone exceeds."""
+    """Deadlines that need part of a machine below one half, and above, and none; two that the start-up alone takes."""
     draw = np.random.default_rng(seed)
     cases: list[Case] = []
     for part in (draw.uniform(0.2, 0.4), draw.uniform(0.6, 0.8), draw.uniform(0.1, 0.4)):
@@ -238,13 +262,21 @@ def _machines_cases(seed: int) -> list[Case]:
         usd, deadline = round(float(draw.uniform(0.5, 4)), 2), float(draw.integers(2, 5))
         load = int(draw.integers(5, 30)) + part
         cases.append((float(round(load * (deadline * 3600 - startup) * rate)), rate, startup, usd, deadline))
+    even, rate, deadline = int(draw.integers(3, 9)), float(draw.integers(100, 900)), float(draw.integers(2, 5))
+    cases.append((even * (deadline * 3600 - 1800) * rate, rate, 1800.0, 1.5, deadline))  # exact in hours, too
     cases.append((1e8, 500.0, float(draw.integers(20, 40) * 60), 1.0, 0.25))
+    cases.append((1e8, 500.0, 1800.0, 1.0, 0.5))
     return [cases[i] for i in draw.permutation(len(cases))]
 
 
 def _judge_machines(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    got = [tuple(float(x) for x in np.asarray(v, dtype=float).reshape(3)) for v in values]
     right = [fewest_machines(*case) for case in cases]
+    if any(value is None for value in values):
+        first = next(i for i, value in enumerate(values) if value is None)
+        if right[first] == NEVER:
+            return f"no machines are enough for {_asked(cases[first])}: return (0, math.inf, math.inf), not None."
+        return f"{_asked(cases[first])}: you return None, and {_words(right[first])} is right."
+    got = [tuple(float(x) for x in np.asarray(v, dtype=float).reshape(3)) for v in values]
 
     def same(one: Sequence[float], other: Sequence[float]) -> bool:
         return all(math.isclose(a, b, rel_tol=1e-6) for a, b in zip(one, other, strict=True))
@@ -252,7 +284,7 @@ def _judge_machines(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
     off = next((i for i, (g, r) in enumerate(zip(got, right, strict=True)) if not same(g, r)), None)
     if off is None:
         return None
-    told = f"case {off + 1} gives {_words(got[off])} instead of {_words(right[off])}"
+    told = f"{_asked(cases[off])}: you say {_words(got[off])}, and {_words(right[off])} is right"
     for sentence, mistake in MACHINES_MISTAKES.items():
         if all(same(g, mistake(*case)) for g, case in zip(got, cases, strict=True)):
             return f"{sentence}: {told}."
@@ -265,10 +297,15 @@ def _words(plan: Sequence[float]) -> str:
     return f"{plan[0]:g} machines, {plan[1]:,.3f} hours, {plan[2]:,.2f} dollars"
 
 
+def _asked(case: Case) -> str:
+    texts, rate, startup, usd, deadline = case
+    return f"{texts:,.0f} texts, {rate:g} a second, start-up {startup:g} s, ${usd:g} an hour, {deadline:g} hours"
+
+
 def never_late(*case: float) -> Plan:
     """A mistake: a deadline within the start-up gets a plan all the same."""
     texts, rate, startup, usd, deadline = case
-    machines = max(1, math.ceil(texts / rate / (deadline * 3600 - startup)))
+    machines = max(1, math.ceil(texts / rate / (deadline * 3600 - startup or 1)))
     return _plan(machines, startup + texts / rate / machines, usd)
 
 
@@ -296,7 +333,7 @@ TASKS: Mapping[str, Task] = {
             "Start with one machine: what is left for actors once the task has its CPUs?",
             "On several machines, the task lies on one of them. Try each, and take the best.",
             "A machine of c CPUs holds floor(c / cpus_each) actors; with the task, floor((c - task_cpus) / cpus_each).",
-            "Floats lose an actor: (1 - 0.4) / 0.2 is a little below 3. Count in whole numbers: round(cpus * 10_000).",
+            "Floats lose an actor: (1 - 0.4) / 0.2 is below 3. Count whole ten-thousandths: round(cpus * 10_000).",
         ),
     ),
     "13.3": Task(

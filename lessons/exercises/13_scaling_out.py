@@ -58,8 +58,9 @@ hint("13.1", 1)
 # Actors hold their CPUs until the job ends. A task that reads asks for CPUs too, and if no machine has them left, it
 # never starts and the actors wait for it for ever. How large may the pool be?
 #
-# Every actor and the task lie whole on one machine; assume that they are placed as well as can be. Ray counts CPUs
-# in ten-thousandths, so `0.2` is exact there, which it isn't in a float.
+# No actor may be split over two machines, nor may the task; different actors may lie on different machines. Assume
+# that all are placed as well as can be. Ray counts CPUs in whole ten-thousandths, so `0.2` is exact there, which it
+# isn't in a float: count as Ray does.
 
 
 # %%

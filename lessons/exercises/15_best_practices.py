@@ -18,8 +18,9 @@ from helpers.checks import check, hint
 # ## 15.1 Chunks that lose nothing (4 points)
 #
 # A text of more tokens than the model reads is cut off in silence. Cut it yourself, so that each token is in some
-# chunk, and an answer that lies across a cut is whole in one of its two neighbours. `token_ids` are the text's own
-# tokens; when a chunk is encoded, the model puts two more to it (`[CLS]` and `[SEP]`), and they count.
+# chunk, and an answer of up to `overlap` tokens that lies across a cut is whole in one of its two neighbours.
+# `token_ids` are the text's own tokens; when a chunk is encoded, the model puts two more to it (`[CLS]` and `[SEP]`),
+# and they count.
 
 
 # %%
@@ -30,7 +31,7 @@ def chunks(token_ids: list[int], max_seq_length: int, overlap: int) -> list[list
     chunks as that allows.
 
     Args:
-        token_ids: the text's tokens, at least one, without special tokens.
+        token_ids: the text's tokens, at least one, without special tokens; most occur more than once.
         max_seq_length: tokens that the model reads, its two special tokens included.
         overlap: tokens that a chunk shares with the next, fewer than half of a chunk.
 
@@ -63,7 +64,7 @@ hint("15.1", 1)
 # | `model_ends_in_normalize`, `normalize_embeddings` | its last module makes unit vectors; `encode` was asked to |
 # | `trained_prompts`, `prompts` | `{"query": ..., "document": ...}`: of the training, and in use; `""` is none |
 # | `trained_tokens`, `max_seq_length` | how far the model read in training; where texts are cut now |
-# | `longest_text`, `chunk_tokens` | tokens of the longest text; of a chunk, `None` if texts are handed over whole |
+# | `longest_text`, `chunk_tokens` | tokens, special ones included, of the longest text; of a chunk (`None`: none) |
 # | `batches` | `"arrival order, by count"`, `"sorted by length, by count"` or `"token budget"` |
 # | `mixed_lengths` | whether short and long texts come together |
 # | `model_loaded`, `weights` | `"at start"` or `"per request"`; from `"disk"` or from the `"hub"` |
@@ -77,7 +78,7 @@ hint("15.1", 1)
 # | `truncation` | something longer than `max_seq_length` reaches the model |
 # | `untrained` | the model is made to read further than it did in training |
 # | `padding` | texts of mixed lengths go into batches by count, in the order in which they arrive |
-# | `cold` | some request waits for a download or for the loading of the model |
+# | `cold` | a request waits for the loading of the model, or a start depends on the hub |
 
 
 # %%
@@ -139,8 +140,8 @@ def assess(deployments: dict[str, list[float]], objective_ms: float, share: floa
     Returns:
         Name to a dict of
         - "p50", "p95", "p99": the smallest measured latency that at least this share of the requests don't exceed;
-        - "low", "high": the 95% interval of the share within the objective, exact (Clopper and Pearson) or by
-          another method for shares;
+        - "low", "high": the 95% interval of the share within the objective: exact (Clopper and Pearson), Wilson's
+          or Jeffreys', which hold for shares near 1 as well;
         - "verdict": "meets" if the whole interval is at or above `share`, "misses" if all of it is below, else "open".
 
     >>> row = assess({"one": [5.0, 1.0, 3.0, math.inf]}, objective_ms=3.0, share=0.9)["one"]

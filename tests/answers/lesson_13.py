@@ -44,14 +44,33 @@ def by_counting_up(texts: Any, rate: Any, startup: Any, usd: Any, deadline: Any)
     return np.array([0, np.inf, np.inf])
 
 
+def in_hours(texts: Any, rate: Any, startup: Any, usd: Any, deadline: Any) -> Any:
+    """All in hours; a list."""
+    work, left = texts / (rate * 3600), deadline - startup / 3600
+    if left <= 0:
+        return [0, float("inf"), float("inf")]
+    machines = -int(-work // left)
+    hours = startup / 3600 + work / machines
+    return [machines, hours, machines * hours * usd]
+
+
+def none_where_none_is_enough(*case: Any) -> Any:
+    """A mistake: nothing comes back where no number of machines is enough."""
+    plan = thirteen.fewest_machines(*case)
+    return None if plan == thirteen.NEVER else plan
+
+
 RIGHT: dict[str, list[Any]] = {
     "13.1": [thirteen.assign, by_cuts, by_ranks],
     "13.2": [thirteen.most_actors, by_trying],
-    "13.3": [thirteen.fewest_machines, by_counting_up],
+    "13.3": [thirteen.fewest_machines, by_counting_up, in_hours],
 }
 MISTAKES: dict[str, dict[str, Any]] = {
     "13.1": dict(thirteen.ASSIGN_MISTAKES),
     "13.2": dict(thirteen.ACTOR_MISTAKES),
     "13.3": thirteen.MACHINES_MISTAKES
-    | {"no number of machines is done before its own start-up ends": thirteen.never_late},
+    | {
+        "no number of machines is done before its own start-up ends": thirteen.never_late,
+        "return (0, math.inf, math.inf), not None": none_where_none_is_enough,
+    },
 }

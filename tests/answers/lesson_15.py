@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import stats
 
 from helpers.exercises import lesson_15 as fifteen
 
@@ -53,6 +54,16 @@ def padded(ids: Any, limit: Any, overlap: Any) -> Any:
     return [chunk + [0] * (limit - SPECIAL - len(chunk)) for chunk in found]
 
 
+def without_repeats(ids: Any, limit: Any, overlap: Any) -> Any:
+    return [list(dict.fromkeys(chunk)) for chunk in fifteen.chunks(ids, limit, overlap)]
+
+
+def by_token(ids: Any, limit: Any, overlap: Any) -> Any:
+    """Each chunk begins where its first token does, as `index` finds it."""
+    starts = [ids.index(chunk[0]) for chunk in fifteen.chunks(ids, limit, overlap)]
+    return [ids[start : start + limit - SPECIAL] for start in starts]
+
+
 def as_a_set(deployment: Any) -> Any:
     return {fault for fault, there in fifteen.audit(deployment).items() if there}
 
@@ -98,8 +109,14 @@ def by_bootstrap(within: Any, share: float) -> tuple[float, float]:
     return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
 
 
-def by_wilson(within: Any, share: float) -> tuple[float, float]:
-    n, rate, z = len(within), within.mean(), 1.96
+def by_jeffreys(within: Any, share: float) -> tuple[float, float]:
+    """The plain quantiles, also where all were within."""
+    posterior = stats.beta(within.sum() + 0.5, len(within) - within.sum() + 0.5)
+    return posterior.ppf(0.025), posterior.ppf(0.975)
+
+
+def by_wilson(within: Any, share: float, z: float = 1.96) -> tuple[float, float]:
+    n, rate = len(within), within.mean()
     middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
     return middle - half, middle + half
@@ -108,7 +125,7 @@ def by_wilson(within: Any, share: float) -> tuple[float, float]:
 RIGHT: dict[str, list[Any]] = {
     "15.1": [fifteen.chunks, evenly, unfolded],
     "15.2": [fifteen.audit, as_numpy, as_a_set],
-    "15.3": [fifteen.assess, assessed(by_bootstrap), assessed(by_wilson)],
+    "15.3": [fifteen.assess, assessed(by_wilson), assessed(by_jeffreys)],
 }
 MISTAKES: dict[str, dict[str, Any]] = {
     "15.1": {
@@ -125,6 +142,8 @@ MISTAKES: dict[str, dict[str, Any]] = {
             step=lambda size, overlap: size - 2 * overlap, end=lambda n, size, overlap: n - 2 * overlap
         ),
         "aren't in the text": padded,
+        "a token that occurs again is left out": without_repeats,
+        "looked up by its token": by_token,
         "isn't a run of neighbouring tokens": lambda *case: [sorted(c) for c in fifteen.chunks(*case)],
     },
     "15.2": {sentence: mistaken(*change) for sentence, change in fifteen.AUDIT_MISTAKES.items()},
