@@ -209,7 +209,8 @@ def minute() -> None:
     with ours() as (url, _):
         answered = drive(url, corpus, seconds=60, check=own_vector(model, corpus))
         counted = httpx.get(f"{url}/metrics", timeout=10).text
-    line = next(line for line in counted.splitlines() if line.startswith('embed_requests_total{status="200"}'))
+    wanted = 'embed_requests_total{route="/v1/embeddings",status="200"}'
+    line = next(line for line in counted.splitlines() if line.startswith(wanted))
     served = int(float(line.split()[1]))
     print(f"60 s: {answered} requests answered, each with its own text's vector; the server counted {served}")
     assert answered == served

@@ -18,7 +18,7 @@ from helpers.encode import batches
 from helpers.tokens import Floats, Row
 
 BATCHES_AT_ONCE = 4  # sorted together: more would keep the shortest texts waiting
-FIRST_GUESS = 2000.0  # tokens a second, until something has been measured
+HALF_LIFE = 8  # full batches after which a measured speed counts half, so that a slow start is forgotten
 
 
 class QueueFullError(Exception):
@@ -59,7 +59,9 @@ class Batcher:
         dims: int,
         token_budget: int,
         max_queue_tokens: int,
+        max_wait_s: float,
         observe: Callable[[int, int], None] = lambda texts, tokens: None,
+        died: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the worker.
 
@@ -68,12 +70,15 @@ class Batcher:
             dims: d, the size of a vector.
             token_budget: tokens a batch.
             max_queue_tokens: tokens that may be accepted and not yet encoded.
+            max_wait_s: seconds that encoding them may take at the speed of late.
             observe: told texts and tokens of each batch.
+            died: called by the worker when an error ends it, after those who wait were told.
         """
-        self.encode, self.observe = encode, observe
-        self.dims, self.token_budget, self.max_queue_tokens = dims, token_budget, max_queue_tokens
+        self.encode, self.observe, self.died = encode, observe, died
+        self.dims, self.token_budget = dims, token_budget
+        self.max_queue_tokens, self.max_wait_s = max_queue_tokens, max_wait_s
         self.queue_tokens = 0  # accepted and not yet encoded
-        self._busy_s, self._encoded = 1.0, FIRST_GUESS
+        self._encoded, self._busy_s = 0.0, 0.0  # tokens and seconds of late
         self._queue: deque[Job] = deque()
         self._closing = False
         self._changed = threading.Condition()
@@ -85,19 +90,25 @@ class Batcher:
         """Whether the worker runs and takes more."""
         return self._worker.is_alive() and not self._closing
 
+    @property
+    def rate(self) -> float:
+        """Tokens a second of late; infinite until a batch has been measured."""
+        return self._encoded / self._busy_s if self._busy_s else math.inf
+
     def submit(self, rows: list[Row]) -> Job:
-        """Queue a request's rows; called in the event loop.
+        """Queue a request's rows; called in the event loop. An empty queue takes them, however slow the model.
 
         Raises:
-            QueueFullError: they don't fit beside what is waiting.
+            QueueFullError: they don't fit beside what is waiting, in tokens or in seconds.
             RuntimeError: the worker has died or the queue is closed.
         """
         tokens = sum(map(len, rows))
         with self._changed:
             if not self.alive:
                 raise RuntimeError("the encoder isn't running")
-            if excess := max(0, self.queue_tokens + tokens - self.max_queue_tokens):
-                raise QueueFullError(max(1, math.ceil(excess * self._busy_s / self._encoded)))
+            excess = self.queue_tokens + tokens - min(self.max_queue_tokens, self.max_wait_s * self.rate)
+            if self.queue_tokens and excess > 0:
+                raise QueueFullError(max(1, math.ceil(min(excess, self.queue_tokens) / self.rate)))
             job = Job(rows, np.empty((len(rows), self.dims), np.float32), asyncio.get_running_loop().create_future())
             self.queue_tokens += tokens
             self._queue.append(job)
@@ -125,11 +136,13 @@ class Batcher:
             while window := self._take():
                 for batch in batches([len(job.rows[i]) for job, i in window], self.token_budget):
                     self._encode([window[k] for k in batch])
-        finally:  # at a normal end both are empty
+        except BaseException:
             with self._changed:
                 self._closing = True
                 for job in {job for job, _ in window} | set(self._queue):
                     job.settle(RuntimeError("the encoder has died"))
+            self.died()
+            raise
 
     def _take(self) -> list[tuple[Job, int]]:
         """The next rows in order of arrival, as (job, place), up to a few batches; empty at the end."""
@@ -149,22 +162,29 @@ class Batcher:
     def _encode(self, batch: list[tuple[Job, int]]) -> None:
         """Encode one batch, leave out what was abandoned, and settle each job that is complete."""
         waiting = [(job, i) for job, i in batch if not job.future.done()]
-        if waiting:
-            start, rows, jobs = time.perf_counter(), [job.rows[i] for job, i in waiting], {job for job, _ in waiting}
+        rows, jobs = [job.rows[i] for job, i in waiting], {job for job, _ in waiting}
+        error: Exception | None = None
+        if rows:
+            start = time.perf_counter()
             try:
                 vectors = self.encode(rows)
-            except Exception as error:  # one bad batch fails its own requests, not the server
-                for job in jobs:
-                    job.settle(error)
+            except Exception as caught:  # one bad batch fails its own requests, not the server
+                error = caught
             else:
+                self._measured(sum(map(len, rows)), time.perf_counter() - start)
+                self.observe(len(rows), sum(map(len, rows)))
                 for (job, i), vector in zip(waiting, vectors, strict=True):
                     job.vectors[i] = vector
                     job.done += 1
-                for job in jobs:
-                    if job.done == len(job.rows):
-                        job.settle()
-                self._busy_s += time.perf_counter() - start
-                self._encoded += sum(map(len, rows))
-                self.observe(len(rows), sum(map(len, rows)))
-        with self._changed:
+        with self._changed:  # before the answers: whoever sends the next request after one finds its room
             self.queue_tokens -= sum(len(job.rows[i]) for job, i in batch)
+        for job in jobs:
+            if error or job.done == len(job.rows):
+                job.settle(error)
+
+    def _measured(self, tokens: int, seconds: float) -> None:
+        """Note a batch; a small one as half a full one, since most of its time is the fixed cost of a call."""
+        tokens = max(tokens, self.token_budget // 2)
+        keep = 0.5 ** (tokens / (HALF_LIFE * self.token_budget))
+        with self._changed:
+            self._encoded, self._busy_s = keep * self._encoded + tokens, keep * self._busy_s + seconds

@@ -6,7 +6,7 @@ cut; `truncated` in the answer says which were. The routes are `server`'s.
 
 import base64
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
 
@@ -130,6 +130,7 @@ class ApiError(Exception):
 
 
 _request: TypeAdapter[EmbeddingRequest] = TypeAdapter(EmbeddingRequest)
+_numbers: TypeAdapter[list[float]] = TypeAdapter(list[float])
 
 
 def parse(body: bytes) -> EmbeddingRequest:
@@ -154,16 +155,14 @@ def parse(body: bytes) -> EmbeddingRequest:
 
 def answer(vectors: Floats, wanted: EmbeddingRequest, *, model: str, tokens: int, truncated: list[int]) -> bytes:
     """The JSON of an `EmbeddingResponse`."""
-    found: list[Any]
     if wanted.encoding_format == "base64":
-        found = [base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii") for vector in vectors]
-    else:
-        found = vectors.tolist()
-    body = {
-        "object": "list",
-        "data": [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(found)],
+        found = [b'"%b"' % base64.b64encode(vector.astype("<f4").tobytes()) for vector in vectors]
+    else:  # one vector a call: a single call for all would hold the interpreter's lock, and with it the event loop
+        found = [_numbers.dump_json(vector.tolist()) for vector in vectors]
+    data = b",".join(b'{"object":"embedding","index":%d,"embedding":%b}' % item for item in enumerate(found))
+    rest = {
         "model": model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         "truncated": truncated,
     }
-    return json.dumps(body, separators=(",", ":")).encode("ascii")
+    return b'{"object":"list","data":[%b],%b' % (data, json.dumps(rest, separators=(",", ":")).encode("ascii")[1:])

@@ -23,7 +23,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import Field, PositiveInt, SecretStr
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from starlette.exceptions import HTTPException
 
@@ -32,11 +32,12 @@ from helpers.batcher import Batcher, QueueFullError
 from helpers.catalog import find
 from helpers.errors import CourseError
 from helpers.openai_api import ApiError, EmbeddingRequest, EmbeddingResponse, ErrorBody, ModelList, answer, parse
-from helpers.telemetry import Metrics, log_json
+from helpers.telemetry import Counted, Metrics, log_json
 from helpers.tokens import Floats, Row, TokenizedModel
 
 log = logging.getLogger("helpers.server")
-OFF_LOOP_BYTES = 16_384  # a body beyond this is read in a thread, so that others are answered meanwhile
+# Beyond these a body is read, and an answer written, in a thread, so that others are answered meanwhile.
+OFF_LOOP_BYTES, OFF_LOOP_NUMBERS = 16_384, 16_384
 
 
 class Settings(BaseSettings):
@@ -61,6 +62,9 @@ class Settings(BaseSettings):
     max_queue_tokens: PositiveInt = Field(
         default=131_072, description="Tokens accepted and not yet encoded, all requests together; beyond it 429."
     )
+    max_wait_s: PositiveFloat = Field(
+        default=10, description="Seconds that encoding them may take, at the speed of late; beyond it 429."
+    )
     max_inputs: PositiveInt = Field(default=2048, description="Texts a request; beyond it 400.")
     max_body_bytes: PositiveInt = Field(default=2_000_000, description="Bytes a request; beyond it 413.")
     truncate: bool = Field(
@@ -77,7 +81,7 @@ class Service:
     """The model, its batcher and its limits; what the routes share."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings, self.metrics, self.started = settings, Metrics(), int(time.time())
+        self.settings, self.metrics, self.started, self.failed = settings, Metrics(), int(time.time()), False
         self.card = find(settings.model)
         self.names = {settings.model} | ({self.card.name, self.card.hub_id} if self.card else set())
         self.tokenized: TokenizedModel | None = None
@@ -110,7 +114,9 @@ class Service:
             dims=self.tokenized.dims,
             token_budget=settings.token_budget,
             max_queue_tokens=settings.max_queue_tokens,
+            max_wait_s=settings.max_wait_s,
             observe=self.metrics.batch,
+            died=lambda: self.end("The worker has died; the server ends, so that it is started again."),
         )
         log.info("ready", extra={"fields": {"model": settings.model, "weights": str(models.weights(model))}})
 
@@ -120,8 +126,13 @@ class Service:
             await asyncio.to_thread(self.load)
         except Exception as error:
             told = str(error) if isinstance(error, CourseError) else f"{type(error).__name__}: {error}"
-            log.critical(told)
-            signal.raise_signal(signal.SIGTERM)
+            self.end(told)
+
+    def end(self, why: str) -> None:
+        """End the process as SIGTERM does, after those who wait got their answer, and with code 1."""
+        log.critical(why)
+        self.failed = True
+        signal.raise_signal(signal.SIGTERM)
 
     @property
     def ready(self) -> bool:
@@ -222,7 +233,7 @@ class Service:
         if wanted.dimensions:
             vectors = self.shorten(vectors, wanted.dimensions)
         write = partial(answer, vectors, wanted, model=self.settings.model, tokens=tokens, truncated=truncated)
-        content = await asyncio.to_thread(write) if large else write()
+        content = await asyncio.to_thread(write) if vectors.size > OFF_LOOP_NUMBERS else write()
         headers = {"X-Truncated-Inputs": str(len(truncated))}
         return Response(content, media_type="application/json", headers=headers)
 
@@ -278,6 +289,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await loading
         if service.batcher:
             await asyncio.to_thread(service.batcher.close)
+        if service.failed:  # uvicorn raises SIGTERM again, which process 1 of a container survives: its code were 0
+            os._exit(1)
 
     async def authorise(
         given: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))],
@@ -290,6 +303,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     locked, app = [Depends(authorise)], FastAPI(title="Embedding server", version="1", lifespan=lifespan)
     app.state.service = service
+    app.add_middleware(Counted, metrics=service.metrics)
     errors: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorBody, "description": why}
         for status, why in {
@@ -330,8 +344,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             response = await api_error(request, ApiError(500, f"The server failed; its log has {fields['id']}."))
         seconds = time.perf_counter() - start
         response.headers["X-Request-Id"] = str(fields["id"])
-        service.metrics.requests.labels(response.status_code).inc()
-        service.metrics.seconds.observe(seconds)
         log.info("request", extra={"fields": fields | {"status": response.status_code, "ms": round(1000 * seconds)}})
         return response
 
@@ -358,7 +370,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @app.get("/health", responses={503: errors[503]})
     async def health() -> dict[str, str]:
-        """200 if the model is ready and its worker runs, else 503; needs no key."""
+        """200 if the model is ready, 503 while it loads; needs no key. If its worker dies the process ends."""
         service.model()
         return {"status": "ok"}
 

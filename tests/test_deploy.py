@@ -189,6 +189,7 @@ def test_prometheus_asks_the_server_on_its_port_with_the_key_from_a_file() -> No
 
 
 def test_the_engine_waits_longer_for_the_server_than_the_server_for_its_requests() -> None:
-    words = json.loads(of("Dockerfile.server", "CMD")[0])
-    drain = int(words[words.index("--timeout-graceful-shutdown") + 1])
+    commands = " ".join(json.loads(of("Dockerfile.server", "CMD")[0])), (ROOT / "Makefile").read_text()
+    (drain,) = {int(found) for text in commands for found in re.findall(r"--timeout-graceful-shutdown (\d+)", text)}
+    assert Settings.model_fields["max_wait_s"].default < drain
     assert drain < int(compose()["services"]["embeddings"]["stop_grace_period"].removesuffix("s"))

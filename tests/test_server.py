@@ -1,5 +1,6 @@
 """The server, started as its users start it, answers the field's clients, and a bad request gets a clear 4xx."""
 
+import asyncio
 import base64
 import json
 import os
@@ -8,9 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,8 +34,9 @@ from sentence_transformers import SentenceTransformer
 from torch.nn.functional import layer_norm, normalize
 
 from helpers import data
+from helpers.batcher import HALF_LIFE, Batcher, Job, QueueFullError
 from helpers.encode import encode
-from helpers.openai_api import EmbeddingRequest
+from helpers.openai_api import EmbeddingRequest, answer
 from helpers.server import Settings, create_app
 
 MODEL, KEY, BODY_LIMIT, QUEUE_LIMIT = "all-MiniLM-L6-v2", "a-key", 2_000_000, 20_000
@@ -47,12 +50,12 @@ CHECKED = [
 
 
 @contextmanager
-def serving(log: Path, **env: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def serving(log: Path, target: str = "helpers.server:app", **env: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A server on a free port of this machine: its address and its process, killed at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "helpers.server:app", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", target, "--app-dir", str(log.parent), "--port", str(port)]
     env = {f"EMBED_{name.upper()}": value for name, value in env.items()} | {"OMP_NUM_THREADS": "1"}
     with log.open("wb") as out:
         process = subprocess.Popen(command, env=os.environ | env, stdout=out, stderr=out)
@@ -114,8 +117,15 @@ def told(response: httpx.Response, status: int) -> str:
 
 
 def metric(server: httpx.Client, name: str) -> float:
+    """A figure of /metrics, or 0 for a series that nothing has been counted in."""
     lines = server.get("/metrics").text.splitlines()
-    return float(next(line.split()[-1] for line in lines if line.startswith(f"{name} ")))
+    return float(next((line.split()[-1] for line in lines if line.startswith(f"{name} ")), 0))
+
+
+def requests(server: httpx.Client, route: str, status: int) -> tuple[float, float]:
+    """How many requests were counted, and how many were timed."""
+    labels = f'{{route="{route}",status="{status}"}}'
+    return metric(server, f"embed_requests_total{labels}"), metric(server, f"embed_request_seconds_count{labels}")
 
 
 # Clients
@@ -254,6 +264,23 @@ def test_unknown_paths_and_methods_answer_in_the_same_shape(server: httpx.Client
     assert "Not Allowed" in told(server.get("/v1/embeddings"), 405)
 
 
+def test_every_answer_is_counted_and_timed_by_route_and_status(server: httpx.Client) -> None:
+    asked: dict[tuple[str, int], Callable[[], httpx.Response]] = {
+        ("/v1/embeddings", 200): lambda: post(server, input="a"),
+        ("/v1/embeddings", 400): lambda: post(server, input=""),
+        ("/v1/embeddings", 401): lambda: server.post("/v1/embeddings", headers={"Authorization": "Bearer wrong"}),
+        ("/v1/embeddings", 405): lambda: server.get("/v1/embeddings"),
+        ("/v1/models", 401): lambda: server.get("/v1/models", headers={"Authorization": "Bearer wrong"}),
+        ("none", 404): lambda: server.get("/a-path-of-a-stranger"),
+    }
+    before = {which: requests(server, *which) for which in asked}
+    for which, ask in asked.items():
+        assert ask().status_code == which[1]
+        count = before[which][0] + 1
+        assert requests(server, *which) == (count, count), which
+    assert "stranger" not in server.get("/metrics").text
+
+
 @pytest.mark.parametrize(
     ("path", "mode"),
     [
@@ -371,7 +398,7 @@ def test_logs_are_json_and_hold_no_text(server: httpx.Client, log: Path) -> None
 
 
 def test_sigterm_under_load_answers_all_that_was_accepted_and_then_ends(tmp_path: Path) -> None:
-    with serving(tmp_path / "log") as (url, process):
+    with serving(tmp_path / "log", max_wait_s="60") as (url, process):
         wait_until_ready(url, process)
         with ThreadPoolExecutor(8) as pool, httpx.Client(base_url=url, timeout=60) as one:
             waiting = [
@@ -389,21 +416,137 @@ def test_sigterm_under_load_answers_all_that_was_accepted_and_then_ends(tmp_path
             httpx.get(f"{url}/health")
 
 
+def test_when_the_worker_dies_those_who_wait_are_told_and_the_process_ends_with_code_1(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        """
+from helpers.server import create_app
+from helpers.tokens import TokenizedModel
+
+works = TokenizedModel.encode
+
+
+def encode(self, rows):
+    if len(rows) > 1:
+        raise SystemExit
+    return works(self, rows)
+
+
+TokenizedModel.encode = encode
+app = create_app()
+"""
+    )
+    with serving(tmp_path / "log", "broken:app") as (url, process):
+        wait_until_ready(url, process)
+        with httpx.Client(base_url=url, timeout=60) as one:
+            assert len(embedded(post(one, input="a"))) == 1
+            assert "its log has" in told(post(one, input=["a", "b"]), 500)
+        assert process.wait(30) == 1
+    assert "The worker has died" in (tmp_path / "log").read_text()
+
+
+# The queue, with an encoder that works when it is told to
+
+
+class Slow:
+    """An encoder that takes one batch a permit, and a clock that shows `seconds` a batch."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        self.seconds, self.now, self.permits = seconds, 0.0, threading.Semaphore(0)
+        monkeypatch.setattr("helpers.batcher.time.perf_counter", lambda: self.now)
+
+    def encode(self, rows: list[list[int]]) -> Any:
+        assert self.permits.acquire(timeout=30)
+        self.now += self.seconds
+        return np.zeros((len(rows), 2), np.float32)
+
+    def run(self, behave: Callable[[Batcher], Awaitable[None]], max_queue_tokens: int = 10_000) -> None:
+        """Run what a test does with a batcher of 10 tokens a batch and 5 seconds to wait."""
+
+        async def within() -> None:
+            batcher = Batcher(self.encode, dims=2, token_budget=10, max_queue_tokens=max_queue_tokens, max_wait_s=5)
+            try:
+                await behave(batcher)
+            finally:
+                self.permits.release(1000)
+                batcher.close()
+
+        asyncio.run(within())
+
+    async def finish(self, *jobs: Job) -> None:
+        """Let the encoder do these jobs, of ten tokens a row."""
+        self.permits.release(sum(len(job.rows) for job in jobs))
+        for job in jobs:
+            await asyncio.wait_for(job.future, 30)
+
+
+def rows(count: int) -> list[list[int]]:
+    return [[1] * 10] * count
+
+
+def test_before_anything_is_measured_only_the_limit_in_tokens_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def behave(batcher: Batcher) -> None:
+        jobs = [batcher.submit(rows(40)), batcher.submit(rows(60))]
+        with pytest.raises(QueueFullError) as refused:
+            batcher.submit(rows(1))
+        assert refused.value.retry_after_s == 1
+        await slow.finish(*jobs)
+
+    slow = Slow(monkeypatch, seconds=1)
+    slow.run(behave, max_queue_tokens=1000)
+
+
+def test_what_would_wait_too_long_is_refused_and_told_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def behave(batcher: Batcher) -> None:
+        await slow.finish(batcher.submit(rows(1)))
+        assert batcher.rate == 10
+        jobs = [batcher.submit(rows(3)), batcher.submit(rows(2))]  # 50 tokens at 10 a second: the 5 seconds
+        for count, wait in ((1, 1), (2, 2), (1000, 5)):
+            with pytest.raises(QueueFullError) as refused:
+                batcher.submit(rows(count))
+            assert refused.value.retry_after_s == wait
+        await slow.finish(*jobs)
+        assert batcher.queue_tokens == 0
+
+    slow = Slow(monkeypatch, seconds=1)
+    slow.run(behave)
+
+
+def test_the_fixed_cost_of_a_small_batch_is_not_taken_for_the_models_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def behave(batcher: Batcher) -> None:
+        await slow.finish(batcher.submit([[1]]))
+        assert batcher.rate == 10 / 2
+
+    slow = Slow(monkeypatch, seconds=1)
+    slow.run(behave)
+
+
+def test_an_empty_queue_takes_a_request_however_slow_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def behave(batcher: Batcher) -> None:
+        await slow.finish(batcher.submit(rows(1)))
+        large = batcher.submit(rows(50))
+        with pytest.raises(QueueFullError):
+            batcher.submit(rows(1))
+        await slow.finish(large)
+
+    slow = Slow(monkeypatch, seconds=3600)
+    slow.run(behave)
+
+
+def test_a_slow_start_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def behave(batcher: Batcher) -> None:
+        await slow.finish(batcher.submit(rows(1)))
+        assert batcher.rate == 0.1
+        slow.seconds = 0.01
+        for _ in range(12 * HALF_LIFE):
+            await slow.finish(batcher.submit(rows(1)))
+        assert batcher.rate > 500  # of 1000 at last
+        await slow.finish(batcher.submit(rows(1)), batcher.submit(rows(200)))
+
+    slow = Slow(monkeypatch, seconds=100)
+    slow.run(behave)
+
+
 # Models and settings, without a socket
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_health_turns_503_when_the_worker_dies_and_those_who_wait_are_told() -> None:
-    with started() as app_client:
-        batcher = app_client.app.state.service.batcher
-
-        def die(rows: Any) -> Any:
-            raise SystemExit
-
-        batcher.encode = die
-        told(post(app_client, input="a"), 500)
-        assert "isn't ready" in told(app_client.get("/health"), 503)
-        assert "isn't ready" in told(post(app_client, input="a"), 503)
 
 
 def test_one_failing_batch_fails_its_requests_and_not_the_server() -> None:
@@ -414,6 +557,23 @@ def test_one_failing_batch_fails_its_requests_and_not_the_server() -> None:
         batcher.encode = works
         assert app_client.get("/health").status_code == 200
         assert len(embedded(post(app_client, input="a"))) == 1
+
+
+def test_a_large_answer_is_written_beside_the_event_loop_even_if_its_request_was_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = []
+
+    def noted(*args: Any, **given: Any) -> bytes:
+        threads.append(threading.current_thread())
+        return answer(*args, **given)
+
+    monkeypatch.setattr("helpers.server.answer", noted)
+    with started() as app_client:
+        for count in (1, 100, 1):
+            assert len(embedded(post(app_client, input=["a"] * count))) == count
+    loop, beside, again = threads
+    assert loop is again and beside is not loop
 
 
 def test_input_type_puts_the_models_prompt_before_a_text() -> None:

@@ -52,7 +52,8 @@ def _budget_cases(seed: int) -> list[Case]:
         lengths = [*draw.integers(2, 12, 20).tolist(), *draw.integers(30, 60, 20).tolist(), 150, 260]
         lengths = [int(n) for n in draw.permutation(lengths)]
         cases.append((toy_encode, [f"text {i}" for i in range(len(lengths))], lengths, budget))
-    return cases
+    exact = (toy_encode, [f"text {i}" for i in range(12)], [10] * 12, 40)  # three batches, filled to the last token
+    return [*cases, exact]
 
 
 def _judge_budget(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
@@ -105,8 +106,20 @@ def _badly_cut(case: Case, calls: list[list[str]]) -> str | None:
             f"short and long texts share batches: {computed} tokens are computed where {best} do, the texts have "
             f"{sum(lengths)}. Sort by length first."
         )
-    if len(sizes) > 1.6 * len(reference):
-        return f"the batches are too small: {len(sizes)} calls where {len(reference)} do. Close one when it is full."
+    return _too_small(sizes, len(reference), budget)
+
+
+def _too_small(sizes: list[list[int]], fewest: int, budget: int) -> str | None:
+    """What is wrong if there are more batches than the budget asks for; texts all alike fill it exactly."""
+    if len(sizes) > 1.6 * fewest:
+        return f"the batches are too small: {len(sizes)} calls where {fewest} do. Close one when it is full."
+    alike = {length for size in sizes for length in size}
+    if len(alike) == 1 and len(sizes) > fewest:
+        length = alike.pop()
+        return (
+            f"a batch is closed too soon: {max(map(len, sizes))} texts of {length} tokens where "
+            f"{budget // length} fill the budget of {budget} exactly. Close one only when it would hold more."
+        )
     return None
 
 
@@ -151,10 +164,10 @@ def _judge_padding(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
     return None
 
 
-def packed_mean(states: Floats, lengths: list[int]) -> Floats:
+def packed_mean(token_embeddings: Floats, lengths: list[int]) -> Floats:
     """Reference: sums between the starts of the texts, divided by their lengths."""
     starts = np.cumsum([0, *lengths[:-1]])
-    return np.asarray(np.add.reduceat(states, starts, axis=0) / np.array(lengths)[:, None])
+    return np.asarray(np.add.reduceat(token_embeddings, starts, axis=0) / np.array(lengths)[:, None])
 
 
 def _packed_cases(seed: int) -> list[Case]:
@@ -178,10 +191,10 @@ def _judge_packed(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
         width = max(lengths)
         told = f"off by up to {np.abs(got - right).max():.2f}"
         mistakes = {
-            "that is the sum of each text's states; divide by its length": right * counts[:, None],
+            "that is the sum of each text's token embeddings; divide by its length": right * counts[:, None],
             "each sum is divided by the longest length, as if padding counted": right * counts[:, None] / width,
-            "that is each text's first state; take the mean of all its states": states[starts],
-            "that is each text's last state, not its mean": states[ends - 1],
+            "that is each text's first token embedding; take the mean of all of them": states[starts],
+            "that is each text's last token embedding, not its mean": states[ends - 1],
             "every row is the mean of all texts together; stop where a text ends": np.tile(
                 states.mean(0), (len(lengths), 1)
             ),
@@ -244,17 +257,22 @@ def _judge_resume(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
                 ranges(range(first // chunk, parts)) if right else []
             ),
             "the last range runs beyond the rows": [(a, a + chunk) for a, _ in right],
+            "the last part, which has fewer rows, is left out": [one for one in right if one[1] - one[0] == chunk],
+            "an empty range stands at the end; when the last part is full, there is none behind it": [
+                *right,
+                (rows, rows),
+            ],
             "the stop is the last row itself; let it be one more": [(a, b - 1) for a, b in right],
-            "that are the parts that are there already": ranges(
-                [k for k in range(parts) if f"part-{k:05}.parquet" in names]
-            ),
+            "these parts are there already": ranges([k for k in range(parts) if f"part-{k:05}.parquet" in names]),
         }
         for sentence, wrong in mistakes.items():
             if got == wrong:
                 return f"{sentence}: {len(got)} ranges for {rows} rows in chunks of {chunk}, {len(right)} are right."
-        return (
-            f"{got[:3]} and so on instead of {right[:3]}. Go through every part number, and keep those without a file."
-        )
+        missing, surplus = [one for one in right if one not in got], [one for one in got if one not in right]
+        told = "the ranges aren't in order, or one stands there twice"
+        if missing or surplus:
+            told = f"{missing[0]} is missing" if missing else f"{surplus[0]} is too much"
+        return f"{told}: {rows} rows in chunks of {chunk}. Go through every part number; keep those without a file."
     return None
 
 
@@ -270,7 +288,8 @@ TASKS = {
             (
                 "Go through the texts from the longest to the shortest; who decides how wide a batch is?",
                 "A batch of k texts costs k times its longest; open a new one when the next text breaks the budget.",
-                "Keep indices in the batches, and write `vectors[batch] = encode([texts[i] for i in batch])`.",
+                "Keep indices in the batches and concatenate the vectors; with `order`, all indices one after another, "
+                "`vectors[np.argsort(order)]` puts them back.",
             ),
             _probe_budget,
         ),
@@ -295,7 +314,7 @@ TASKS = {
             (
                 "Where does each text start in the long row?",
                 "The starts are `np.cumsum([0, *lengths[:-1]])`.",
-                "`np.add.reduceat(states, starts, axis=0)` sums between the starts; divide by the lengths.",
+                "`np.add.reduceat(token_embeddings, starts, axis=0)` sums between the starts; divide by the lengths.",
             ),
         ),
         Task(

@@ -1,7 +1,10 @@
 """Exercise 11: an admission decision, batches by token budget, and an answer in OpenAI's shape."""
 
 import base64
+import binascii
+import json
 import math
+import string
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +16,7 @@ from helpers.checks import Task
 Case = tuple[Any, ...]
 Floats = NDArray[np.float32]
 Encode = Callable[[list[str]], Floats]
+CALL = 20  # what a call of the encoder costs by itself, in tokens
 
 
 def admit(tokens: int, queued: int, limit: int, tokens_per_s: float) -> tuple[int, int | None]:
@@ -38,6 +42,9 @@ def _admit_cases(seed: int) -> list[Case]:
             (tokens, limit - tokens + 1, limit, rate),  # one token too many
             (limit - 100, limit - 50, limit, rate),  # has to wait for seconds
             (limit + 1, 0, limit, rate),  # never fits
+            (limit, 0, limit, rate),  # fills the queue exactly
+            (limit, limit // 2, limit, rate),  # would fill an empty one exactly
+            (int(2 * rate) + 100, limit - 100, limit, rate),  # has to wait for exactly two seconds
         ]
     return cases
 
@@ -64,6 +71,8 @@ def _wrong_status(status: Any, right: int, tokens: int, queued: int, limit: int)
     if right == 413:
         return "A request larger than the whole queue never fits: a 413 says so, once and for all."
     if status == 413:
+        if tokens == limit:
+            return "A request as large as the queue still fits: 413 is for more than the limit."
         return "It would fit into an empty queue, so it is not too large, only too early."
     if right == 200:
         full = queued + tokens == limit
@@ -87,6 +96,8 @@ def _wrong_wait(wait: Any, seconds: int, facts: tuple[int, int, float]) -> str |
         "that is when the queue is empty, and it need only have shrunk by the excess": math.ceil(everything / rate),
         "those are milliseconds, and the header holds seconds": math.ceil(1000 * excess / rate),
     }
+    if excess % rate == 0:
+        mistakes["a wait in whole seconds needs no second more, and math.ceil leaves it"] = seconds + 1
     for sentence, wrong in mistakes.items():
         if int(wait) == wrong:
             return f"{told} {sentence}."
@@ -152,6 +163,11 @@ def _padded(calls: list[list[int]]) -> int:
     return sum(len(call) * max(call) for call in calls if call)
 
 
+def _cost(calls: list[list[int]]) -> int:
+    """What a plan costs, in tokens: those that are computed, and the fixed cost of each call."""
+    return _padded(calls) + CALL * len(calls)
+
+
 def _filled(lengths: list[int], budget: int) -> list[list[int]]:
     """Batches filled in the order given, each up to the budget."""
     calls: list[list[int]] = []
@@ -212,20 +228,18 @@ def _wrong_calls(case: Case, calls: list[list[int]]) -> str | None:
 
 def _wasteful(requests: list[list[str]], budget: int, calls: list[list[int]]) -> str | None:
     if all(len(call) == 1 for call in calls):
-        return "each text goes through the encoder alone, so nothing is gained; fill batches up to the budget."
+        return f"each text goes through the encoder alone, and each call costs {CALL} tokens; fill up the budget."
     lengths = sorted(words(text) for request in requests for text in request)
     reference, other = (_filled(order, budget) for order in (lengths, lengths[::-1]))
     if [len(call) for call in calls] == [len(request) for request in requests]:
         return "there is one batch a request; texts of different requests may share one."
-    enough = max(_padded(reference), _padded(other))
-    if _padded(calls) > 1.1 * enough:
-        return (
-            f"{_padded(calls)} padded tokens where {enough} would do: short texts are padded to long "
-            "neighbours. Sort by length first."
-        )
-    if len(calls) > 1.3 * max(len(reference), len(other)) + 1:
-        return f"it takes {len(calls)} batches where {len(reference)} would do; fill each up to the budget."
-    return None
+    enough, found = max(_cost(reference), _cost(other)), _cost(calls)
+    if found <= 1.1 * enough:
+        return None
+    told = f"it costs {found} tokens, {CALL} a call among them, where {enough} would do:"
+    if _padded(calls) > 1.1 * max(_padded(reference), _padded(other)):
+        return f"{told} short texts are padded to long neighbours. Sort by length first."
+    return f"{told} {len(calls)} calls where {len(reference)} suffice; fill each up to the budget."
 
 
 def answer(vectors: Floats, tokens: list[int], model: str, encoding_format: str) -> dict[str, Any]:
@@ -259,6 +273,10 @@ def _judge_answer(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
             return f"object is {value['object']!r} and model {value['model']!r}; they should be 'list' and {model!r}."
         if problem := _wrong_usage(value["usage"], tokens) or _wrong_data(value["data"], vectors, encoding_format):
             return problem
+        try:
+            json.dumps(value)
+        except TypeError as error:
+            return f"json can't write the body: {error}. int(...) and float(...) make Python's own numbers."
     return None
 
 
@@ -298,6 +316,8 @@ def _wrong_floats(got: Any, vector: Floats) -> str | None:
         return f"an embedding is a {type(got).__name__}, which json can't write; use .tolist()."
     if len(got) != len(vector) or not np.allclose(got, vector, atol=1e-5):
         return "an embedding's numbers aren't those of its vector."
+    if not all(isinstance(number, float) for number in got):
+        return f"an embedding's numbers are {type(got[0]).__name__}, NumPy's own, which json can't write."
     return None
 
 
@@ -306,7 +326,15 @@ def _wrong_base64(got: Any, vector: Floats) -> str | None:
         return "b64encode gives bytes, which json can't write; decode them to str."
     if not isinstance(got, str):
         return f"encoding_format is base64, and it returns {type(got).__name__}; encode the vector's bytes."
-    return _wrong_bytes(base64.b64decode(got), vector)
+    if got.startswith(("b'", 'b"')):
+        return "it keeps the b'' of Python's bytes; .decode() makes them text, str() doesn't."
+    if len(got) == 8 * len(vector) and set(got) <= set(string.hexdigits):
+        return "the bytes are written in hex, which isn't base64; use base64.b64encode."
+    try:
+        raw = base64.b64decode(got, validate=True)
+    except binascii.Error as error:
+        return f"an embedding isn't base64 as clients read it ({error}); use base64.b64encode."
+    return _wrong_bytes(raw, vector)
 
 
 def _wrong_bytes(raw: bytes, vector: Floats) -> str | None:
@@ -343,7 +371,7 @@ TASKS = {
         _judge_serve,
         (
             "Requests don't matter to the encoder, lengths do. What must you remember before you sort?",
-            "Make (request, text) places, sort them by length, and start a batch when one more would cost too much.",
+            "Make (request, text) places, sort them by length; a new call only when one text more would cost too much.",
             "Ascending, the new text is the longest: it fits while (len(batch) + 1) * its length <= budget.",
             "Keep a dict from place to vector, then build each request's array in the order of its texts.",
         ),

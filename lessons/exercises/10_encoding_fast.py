@@ -17,8 +17,8 @@ from helpers.checks import check, hint
 # %% [markdown]
 # ## 10.1 Encode within a token budget (4 points)
 #
-# Put texts of similar length together, as many as the budget allows, and give the vectors back in the order of the
-# texts. The check watches what you pass to `encode`.
+# Put texts of similar length together, in as few calls as the budget allows, and give the vectors back in the order
+# of the texts. The check watches what you pass to `encode`.
 
 
 # %%
@@ -32,7 +32,7 @@ def encode_in_budget(
         texts: n texts.
         lengths: tokens of each text.
         token_budget: how many tokens a batch may hold, padding included: the number of its texts times its
-            longest. A text beyond the budget makes a batch of its own.
+            longest. A batch may fill it exactly; a text beyond it makes a batch of its own.
 
     Returns:
         (n, d), row i for text i.
@@ -94,15 +94,15 @@ hint("10.2", 1)
 # %% [markdown]
 # ## 10.3 Mean pooling without padding (3 points)
 #
-# The hidden states of all texts stand in one long row, one text behind the other. There is no mask: only lengths.
+# The token embeddings of all texts stand in one long row, one text behind the other. There is no mask: only lengths.
 
 
 # %%
-def packed_mean(states: np.ndarray, lengths: list[int]) -> np.ndarray:
-    """The mean of each text's states.
+def packed_mean(token_embeddings: np.ndarray, lengths: list[int]) -> np.ndarray:
+    """The mean of each text's token embeddings.
 
     Args:
-        states: (sum of lengths, d), the texts one behind the other.
+        token_embeddings: (sum of lengths, d), the texts one behind the other.
         lengths: tokens of each of n texts, 1 or more.
 
     Returns:
@@ -113,7 +113,7 @@ def packed_mean(states: np.ndarray, lengths: list[int]) -> np.ndarray:
     """
     ### BEGIN SOLUTION
     starts = np.cumsum([0, *lengths[:-1]])
-    return np.add.reduceat(states, starts, axis=0) / np.array(lengths)[:, None]
+    return np.add.reduceat(token_embeddings, starts, axis=0) / np.array(lengths)[:, None]
     ### END SOLUTION
 
 
@@ -126,8 +126,8 @@ hint("10.3", 1)
 # %% [markdown]
 # ## 10.4 What a crash left to do (3 points)
 #
-# Several workers wrote parts until the power went. Part k is `part-{k:05}.parquet`; a file that ends in `.tmp` was
-# not finished. Which rows are still to be encoded?
+# Suppose that, unlike with `stream`, several workers share a folder, and the power went. Part k is
+# `part-{k:05}.parquet`; a file that ends in `.tmp` was not finished. Which rows are still to be encoded?
 
 
 # %%

@@ -61,9 +61,10 @@ hint("11.1", 1)
 # ## 11.2 Batches that pad little and mix nothing up (4 points)
 #
 # The texts of all waiting requests go through the encoder together. A batch costs its longest text times its number
-# of texts, since the shorter ones are padded. Keep every batch within the budget, a text above it alone, and waste
-# little on padding. Then give each request its own vectors, in the order of its texts. Here a token is a word:
-# `len(text.split())`.
+# of texts, since the shorter ones are padded, and every call of `encode` costs as much as `20` tokens more. Keep every
+# batch within the budget, a text above it alone, and the sum of all costs low: little padding, few calls (the check
+# allows a tenth more than full batches of sorted texts cost). Then give each request its own vectors, in the order of
+# its texts. Here a token is a word: `len(text.split())`.
 
 
 # %%
@@ -75,7 +76,7 @@ def serve(
     """The vectors of several requests, computed in shared batches.
 
     Args:
-        encode: takes n texts, at least one, and returns (n, d).
+        encode: takes n texts, at least one, and returns (n, d); each call has its price.
         requests: the texts of each request, at least one each.
         budget: the most that a batch may cost, longest text times number of texts.
 
@@ -111,15 +112,15 @@ hint("11.2", 1)
 # %% [markdown]
 # ## 11.3 The answer in OpenAI's shape (3 points)
 #
-# Clients of OpenAI's API ask for `base64` unless told otherwise, because it is shorter than printed numbers and
-# quicker to read: the bytes of the vector as little-endian float32, in base64. The body is
+# The default of OpenAI's API is `float`; its Python client asks for `base64`, which is shorter than printed numbers
+# and quicker to read: the bytes of the vector as little-endian float32, in base64. The body is
 # `{"object": "list", "data": [...], "model": ..., "usage": {"prompt_tokens": ..., "total_tokens": ...}}`, and each
-# entry of `data` is `{"object": "embedding", "index": ..., "embedding": ...}`.
+# entry of `data` is `{"object": "embedding", "index": ..., "embedding": ...}`. Both usages are the sum of `tokens`.
 
 
 # %%
 def answer(vectors: np.ndarray, tokens: list[int], model: str, encoding_format: str) -> dict:
-    """The body of an answer, ready for json.
+    """The body of an answer, ready for `json.dumps`.
 
     Args:
         vectors: (n, d), float32.

@@ -46,6 +46,22 @@ def twice(encode: Encode, texts: list[str], lengths: list[int], token_budget: in
     return ten.encode_in_budget(encode, texts, lengths, token_budget)
 
 
+def cheapest(encode: Encode, texts: list[str], lengths: list[int], token_budget: int) -> Any:
+    """The fewest padded tokens plus a cost for each call, by dynamic programming."""
+    order = sorted(range(len(texts)), key=lambda i: lengths[i])
+    best: list[tuple[float, list[list[int]]]] = [(0, [])]
+    for stop in range(1, len(order) + 1):
+        ways = []
+        for start in range(stop):
+            size = (stop - start) * lengths[order[stop - 1]]
+            if size <= token_budget or stop - start == 1:
+                ways.append((best[start][0] + size + token_budget / 4, [*best[start][1], order[start:stop]]))
+        best.append(min(ways, key=lambda way: way[0]))
+    batches = best[-1][1]
+    vectors = np.concatenate([encode([texts[i] for i in batch]) for batch in batches])
+    return vectors[np.argsort([i for batch in batches for i in batch])]
+
+
 def to_torch(encode: Encode, texts: list[str], lengths: list[int], token_budget: int) -> Any:
     return torch.tensor(ten.encode_in_budget(encode, texts, lengths, token_budget)).float()
 
@@ -59,12 +75,12 @@ def by_numpy(lengths: list[int], batches: list[list[int]]) -> Any:
     return np.float64(sum((part.max() - part).sum() for part in parts) / rectangles(lengths, batches))
 
 
-def sums(states: Any, lengths: list[int]) -> Any:
-    return ten.packed_mean(states, lengths) * np.array(lengths)[:, None]
+def sums(token_embeddings: Any, lengths: list[int]) -> Any:
+    return ten.packed_mean(token_embeddings, lengths) * np.array(lengths)[:, None]
 
 
-def by_split(states: Any, lengths: list[int]) -> Any:
-    return torch.stack([part.mean(0) for part in torch.tensor(states).split(lengths)])
+def by_split(token_embeddings: Any, lengths: list[int]) -> Any:
+    return torch.stack([part.mean(0) for part in torch.tensor(token_embeddings).split(lengths)])
 
 
 def ends(lengths: list[int]) -> Any:
@@ -95,6 +111,11 @@ def from_the_gap(names: list[str], rows: int, chunk: int) -> Any:
     return [(a, min(a + chunk, rows)) for a in range(first, rows, chunk)]
 
 
+def missing_of(names: list[str], parts: int, rows: int, chunk: int) -> Any:
+    wanted = [k for k in range(parts) if f"part-{k:05}.parquet" not in names]
+    return [(k * chunk, min((k + 1) * chunk, rows)) for k in wanted]
+
+
 def already_there(names: list[str], rows: int, chunk: int) -> Any:
     missing = ten.still_to_do(names, rows, chunk)
     return [one for one in ten.still_to_do([], rows, chunk) if one not in missing]
@@ -109,6 +130,7 @@ MISTAKES: dict[str, dict[str, Any]] = {
         "short and long texts share batches": planned(full, key=lambda length: 0),
         "never encoded": planned(full, skip=True),
         "each goes in once": twice,
+        "closed too soon": planned(lambda lengths, budget: len(lengths) * max(lengths) >= budget),
         "batches are too small": planned(lambda lengths, budget: len(lengths) > 2 or full(lengths, budget)),
     },
     "10.2": {
@@ -119,10 +141,10 @@ MISTAKES: dict[str, dict[str, Any]] = {
         "the number of padding tokens": lambda n, b: rectangles(n, b) - sum(n),
     },
     "10.3": {
-        "the sum of each text's states": sums,
+        "the sum of each text's token embeddings": sums,
         "as if padding counted": lambda s, n: sums(s, n) / max(n),
-        "each text's first state": lambda s, n: s[ends(n) - np.array(n)],
-        "each text's last state": lambda s, n: s[ends(n) - 1],
+        "each text's first token embedding": lambda s, n: s[ends(n) - np.array(n)],
+        "each text's last token embedding": lambda s, n: s[ends(n) - 1],
         "the mean of all texts together": lambda s, n: np.tile(s.mean(axis=0), (len(n), 1)),
         "sums from the first text on": lambda s, n: np.cumsum(s, axis=0)[ends(n) - 1] / np.array(n)[:, None],
     },
@@ -132,13 +154,18 @@ MISTAKES: dict[str, dict[str, Any]] = {
         "starts after the last part": after_the_last,
         "keep the parts that are there": from_the_gap,
         "runs beyond the rows": lambda n, r, c: [(a, a + c) for a, _ in ten.still_to_do(n, r, c)],
+        "which has fewer rows, is left out": lambda n, r, c: missing_of(n, r // c, r, c),
+        "an empty range stands at the end": lambda n, r, c: missing_of(n, r // c + 1, r, c),
+        "is missing": lambda n, r, c: ten.still_to_do(n, r, c)[:2] + ten.still_to_do(n, r, c)[3:],
+        "is too much": lambda n, r, c: [*ten.still_to_do(n, r, c), (0, c)],
+        "one stands there twice": lambda n, r, c: ten.still_to_do(n, r, c)[::-1],
         "the last row itself": lambda n, r, c: [(a, b - 1) for a, b in ten.still_to_do(n, r, c)],
-        "that are there already": already_there,
+        "are there already": already_there,
     },
 }
 
 RIGHT: dict[str, list[Any]] = {
-    "10.1": [ten.encode_in_budget, planned(full), to_torch],
+    "10.1": [ten.encode_in_budget, planned(full), cheapest, to_torch],
     "10.2": [ten.padding_share, by_numpy],
     "10.3": [ten.packed_mean, by_split],
     "10.4": [ten.still_to_do, by_numbers],

@@ -1,6 +1,7 @@
 """Answers to exercise 11. `MISTAKES` maps a task to {part of the sentence it must get: answer}."""
 
 import base64
+import itertools
 import json
 import math
 import struct
@@ -45,6 +46,10 @@ def never_too_large(tokens: int, queued: int, limit: int, tokens_per_s: float) -
 
 def below_the_limit(tokens: int, queued: int, limit: int, tokens_per_s: float) -> Any:
     return (429, 1) if queued + tokens == limit else eleven.admit(tokens, queued, limit, tokens_per_s)
+
+
+def full_is_too_large(tokens: int, queued: int, limit: int, tokens_per_s: float) -> Any:
+    return (413, None) if tokens >= limit else eleven.admit(tokens, queued, limit, tokens_per_s)
 
 
 def always_a_wait(tokens: int, queued: int, limit: int, tokens_per_s: float) -> Any:
@@ -111,6 +116,50 @@ def one_by_one(encode: Encode, requests: list[list[str]], budget: int) -> Any:
     return [np.concatenate([encode([text]) for text in texts]) for texts in requests]
 
 
+def planned(plan: Callable[[list[int], int], list[int]]) -> Callable[..., Any]:
+    """An answer that sorts, then takes as many texts a call as the plan says of the lengths and the budget."""
+
+    def serve(encode: Encode, requests: list[list[str]], budget: int) -> Any:
+        length = {(r, t): len(requests[r][t].split()) for r, t in places(requests)}
+        order = iter(sorted(length, key=lambda place: length[place]))
+        found: dict[tuple[int, int], Any] = {}
+        for size in plan(sorted(length.values()), budget):
+            batch = list(itertools.islice(order, size))
+            found.update(zip(batch, encode([requests[r][t] for r, t in batch]), strict=True))
+        return gathered(requests, found)
+
+    return serve
+
+
+def cheapest(lengths: list[int], budget: int) -> list[int]:
+    """The plan of least cost, by dynamic programming."""
+    best: list[tuple[int, list[int]]] = [(0, [])]
+    for end in range(1, len(lengths) + 1):
+        longest = lengths[end - 1]
+        most = max(1, budget // longest)
+        options = range(max(0, end - most), end)
+        best.append(min((best[i][0] + longest * (end - i) + 20, [*best[i][1], end - i]) for i in options))
+    return best[-1][1]
+
+
+def equal_lengths(lengths: list[int], budget: int) -> list[int]:
+    """Calls without any padding: texts of one length each."""
+    sizes = []
+    for length, group in itertools.groupby(lengths):
+        many, most = len(list(group)), max(1, budget // length)
+        sizes += [min(most, many - start) for start in range(0, many, most)]
+    return sizes
+
+
+def pairs(lengths: list[int], budget: int) -> list[int]:
+    """Two texts a call: hardly any padding, and many calls."""
+    sizes: list[int] = []
+    while sum(sizes) < len(lengths):
+        following = lengths[sum(sizes) + 1 : sum(sizes) + 2]
+        sizes.append(2 if following and 2 * following[0] <= budget else 1)
+    return sizes
+
+
 def long_ones_dropped(encode: Encode, requests: list[list[str]], budget: int) -> Any:
     fitting = [[text for text in texts if len(text.split()) <= budget] for texts in requests]
     return gathered(fitting, in_batches(encode, fitting, budget))
@@ -168,7 +217,7 @@ def usage(prompt: Callable[[list[int]], int], total: Callable[[list[int]], int])
 
 RIGHT: dict[str, list[Any]] = {
     "11.1": [eleven.admit, by_room],
-    "11.2": [eleven.serve, longest_first],
+    "11.2": [eleven.serve, longest_first, planned(cheapest), planned(equal_lengths)],
     "11.3": [eleven.answer, by_struct],
 }
 
@@ -177,8 +226,12 @@ MISTAKES: dict[str, dict[str, Any]] = {
         "own tokens belong in the sum": own_tokens_forgotten,
         "never fits: a 413": never_too_large,
         "It fits exactly": below_the_limit,
+        "A request as large as the queue still fits": full_is_too_large,
         "only a 429 is worth a second try": always_a_wait,
         "comes back before there is room": waiting(lambda t, q, limit, rate: int((q + t - limit) / rate)),
+        "a wait in whole seconds needs no second more": waiting(
+            lambda t, q, limit, rate: int((q + t - limit) / rate) + 1
+        ),
         "when the queue is empty": waiting(lambda t, q, limit, rate: math.ceil((q + t) / rate)),
         "those are milliseconds": waiting(lambda t, q, limit, rate: math.ceil(1000 * (q + t - limit) / rate)),
         "holds whole seconds": waiting(lambda t, q, limit, rate: (q + t - limit) / rate),
@@ -191,6 +244,7 @@ MISTAKES: dict[str, dict[str, Any]] = {
         "count longest x texts": without_padding,
         "everything goes in one batch": one_batch,
         "goes through the encoder alone": one_by_one,
+        "calls where": planned(pairs),
         "none may be lost": long_ones_dropped,
         "computed more than once": twice,
     },
@@ -200,13 +254,24 @@ MISTAKES: dict[str, dict[str, Any]] = {
         "big-endian": coded(lambda row: text(row.astype(">f4").tobytes())),
         "holds the printed numbers": coded(lambda row: text(json.dumps(row.tolist()).encode())),
         "b64encode gives bytes": coded(lambda row: base64.b64encode(row.tobytes())),
+        "keeps the b'' of Python's bytes": coded(lambda row: str(base64.b64encode(row.tobytes()))),
+        "hex, which isn't base64": coded(lambda row: row.tobytes().hex()),
+        "isn't base64 as clients read it": coded(lambda row: base64.encodebytes(row.tobytes()).decode()),
         "encoding_format is base64, and it returns list": coded(lambda row: row.tolist()),
         "usage counts the 5 texts": usage(len, len),
+        "Object of type int64": usage(np.sum, np.sum),
         "an embedding generates nothing": usage(sum, lambda tokens: 0),
         "it counts from 0": changed(lambda body, v, t, e: [d.update(index=d["index"] + 1) for d in body["data"]]),
         "use .tolist()": changed(
             lambda body, v, t, e: (
                 [d.update(embedding=row) for d, row in zip(body["data"], v, strict=True)] if e == "float" else None
+            )
+        ),
+        "NumPy's own": changed(
+            lambda body, v, t, e: (
+                [d.update(embedding=list(row)) for d, row in zip(body["data"], v, strict=True)]
+                if e == "float"
+                else None
             )
         ),
     },
