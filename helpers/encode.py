@@ -3,15 +3,13 @@
 `encode` gives the vectors of `SentenceTransformer.encode`, in the same order, in less time:
 
 - texts of similar length go together, as many as a budget of tokens allows;
-- where the model is a BERT with mean or first-token pooling, there is no padding at all: the linear
-  layers see all tokens of a batch in one long row, and attention runs once for each length.
+- where the model is a BERT with mean or first-token pooling, there is no padding at all (`unpadded`).
 
 `to_openvino` puts OpenVINO in place of PyTorch, in float32 or int8 (extra `fast`). Files too large for
 the memory are `stream`'s.
 """
 
 import contextlib
-import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -20,19 +18,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-from torch.nn.functional import normalize, scaled_dot_product_attention
+from sentence_transformers.sentence_transformer.modules import Transformer
 from transformers import BertModel
 
 from helpers import data, speed
 from helpers.bundled import RuntimeTransformer, quiet
 from helpers.errors import CourseError
+from helpers.unpadded import Unpadded, runs_unpadded
 
 TOKEN_BUDGET = 1024
 CALIBRATION_TEXTS = 64
 
 Floats = NDArray[np.float32]
-Group = tuple[int, int, int]  # the first token, how many texts, tokens of each
 
 
 def encode(
@@ -42,6 +39,7 @@ def encode(
     token_budget: int = TOKEN_BUDGET,
     prompt_name: str | None = None,
     prompt: str | None = None,
+    pack: bool = True,
 ) -> Floats:
     """The vectors of `model.encode(texts)`, in the same order, by batches of similar lengths.
 
@@ -53,6 +51,7 @@ def encode(
         token_budget: tokens a batch, padding included. A longer text makes a batch of its own.
         prompt_name: of one of `model.prompts`; None is the model's default.
         prompt: put before each text; wins over `prompt_name`.
+        pack: on a CPU, copy the weights of an unpadded BERT into a faster layout: as much memory again.
 
     Returns:
         (n, d), float32.
@@ -72,18 +71,19 @@ def encode(
         )
     before = _prompt(model, prompt_name, prompt)
     vectors = np.empty((len(texts), int(model.get_embedding_dimension() or 0)), dtype=np.float32)
-    if unpadded := runs_unpadded(model):
+    unpadded = None
+    if runs_unpadded(model):
         ids = _token_ids(model, [before + text for text in texts])
         lengths = [len(row) for row in ids]
+        unpadded = Unpadded(model, pack=pack and sum(lengths) >= TOKEN_BUDGET)  # for fewer it isn't worth the copy
     else:
         lengths = speed.token_counts(model, [before + text for text in texts]) or [len(text) for text in texts]
-    with torch.inference_mode():
-        for batch in batches(lengths, token_budget):
-            if unpadded:
-                vectors[batch] = encode_packed(model, [ids[i] for i in batch])
-            else:
-                part = [texts[i] for i in batch]
-                vectors[batch] = model.encode(part, prompt=before, batch_size=len(part), show_progress_bar=False)
+    for batch in batches(lengths, token_budget):
+        if unpadded:
+            vectors[batch] = unpadded([ids[i] for i in batch])
+        else:
+            part = [texts[i] for i in batch]
+            vectors[batch] = model.encode(part, prompt=before, batch_size=len(part), show_progress_bar=False)
     return vectors
 
 
@@ -117,20 +117,6 @@ def cpu_has_bfloat16() -> bool:
     return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16", "sve_bf16"))
 
 
-def runs_unpadded(model: SentenceTransformer) -> bool:
-    """Whether `encode` knows a model's inside: a plain BERT, mean or cls pooling, and at most `Normalize` after."""
-    if len(model) < 2 or not isinstance(model[0], Transformer) or not isinstance(model[1], Pooling):
-        return False
-    bert, pooling = model[0].model, model[1]
-    return (
-        type(bert) is BertModel
-        and not bert.config.is_decoder
-        and pooling.pooling_mode in ("mean", "cls")
-        and pooling.include_prompt
-        and all(isinstance(module, Normalize) for module in list(model)[2:])
-    )
-
-
 def _prompt(model: SentenceTransformer, name: str | None, prompt: str | None) -> str:
     """The prompt that `SentenceTransformer.encode` would take."""
     if prompt is not None:
@@ -148,55 +134,6 @@ def _token_ids(model: SentenceTransformer, texts: list[str]) -> list[list[int]]:
         return []
     found: list[list[int]] = tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
     return found
-
-
-def encode_packed(model: SentenceTransformer, rows: list[list[int]]) -> Floats:
-    """(n, d): the vectors of n tokenized texts, the longest first, in one pass without padding."""
-    encoder: Any = model[0]
-    pooling: Any = model[1]
-    lengths = [len(row) for row in rows]
-    groups: list[Group] = []
-    start = 0
-    for length, members in itertools.groupby(lengths):
-        texts = sum(1 for _ in members)
-        groups.append((start, texts, length))
-        start += texts * length
-    ids = torch.tensor(list(itertools.chain.from_iterable(rows)), device=model.device)
-    places = torch.cat([torch.arange(length) for length in lengths]).to(model.device)
-    states = _packed_states(encoder.model, ids, places, groups)
-    vectors = torch.cat([_pool(states[_tokens(group)].view(*group[1:], -1), pooling) for group in groups])
-    if len(model) > 2:
-        vectors = normalize(vectors, dim=1)
-    return vectors[:, : model.truncate_dim].float().cpu().numpy()
-
-
-def _packed_states(bert: Any, ids: torch.Tensor, places: torch.Tensor, groups: list[Group]) -> torch.Tensor:
-    """(tokens, width): BERT's last hidden states of all tokens of all texts, one text behind the other."""
-    states: torch.Tensor = bert.embeddings(input_ids=ids.unsqueeze(0), position_ids=places.unsqueeze(0)).squeeze(0)
-    for layer in bert.encoder.layer:
-        attention = layer.attention.self
-        projected = [linear(states) for linear in (attention.query, attention.key, attention.value)]
-        mixed = torch.empty_like(states)
-        for group in groups:
-            shape = (*group[1:], attention.num_attention_heads, attention.attention_head_size)
-            query, key, value = (part[_tokens(group)].view(shape).transpose(1, 2) for part in projected)
-            mixed[_tokens(group)] = (
-                scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2).flatten(0, 1)
-            )
-        states = layer.feed_forward_chunk(layer.attention.output(mixed, states))
-    return states
-
-
-def _tokens(group: Group) -> slice:
-    """Where a group's tokens lie in the packed row."""
-    start, texts, length = group
-    return slice(start, start + texts * length)
-
-
-def _pool(states: torch.Tensor, pooling: Any) -> torch.Tensor:
-    """(texts, length, width) to (texts, width)."""
-    vectors: torch.Tensor = states[:, 0] if pooling.pooling_mode == "cls" else states.mean(dim=1, dtype=torch.float32)
-    return vectors
 
 
 def to_openvino(model: SentenceTransformer, *, int8: bool = False) -> SentenceTransformer:

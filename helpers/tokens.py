@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
-from helpers.encode import encode_packed, runs_unpadded
 from helpers.errors import CourseError
+from helpers.unpadded import Unpadded, runs_unpadded
 
 Floats = NDArray[np.float32]
 Row = list[int]
@@ -37,6 +37,7 @@ class TokenizedModel:
                 "serve another one, such as all-MiniLM-L6-v2."
             )
         self.model = model
+        self._unpadded = Unpadded(model) if runs_unpadded(model) else None
         # A copy: the library sets truncation on the original with each call, which two threads can't share.
         self._tokenizer = Tokenizer.from_str(backend.to_str())
         self._tokenizer.no_truncation()
@@ -72,8 +73,8 @@ class TokenizedModel:
     def encode(self, rows: list[Row]) -> Floats:
         """(n, d) float32 of n rows, the longest first; in one pass, unpadded where the model is a plain BERT."""
         with torch.inference_mode():
-            if runs_unpadded(self.model):
-                return encode_packed(self.model, rows)
+            if self._unpadded:
+                return self._unpadded(rows)
             tokenizer: Any = self.model.tokenizer
             features: dict[str, Any] = {"input_ids": rows}
             if "token_type_ids" in tokenizer.model_input_names:

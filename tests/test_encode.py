@@ -23,9 +23,10 @@ from transformers import BertConfig, BertModel
 
 from helpers import data, load
 from helpers import stream as stream_module
-from helpers.encode import batches, cpu_has_bfloat16, encode, padding_share, runs_unpadded, to_openvino
+from helpers.encode import batches, cpu_has_bfloat16, encode, padding_share, to_openvino
 from helpers.errors import CourseError
 from helpers.stream import stream
+from helpers.unpadded import Unpadded, packed, runs_unpadded
 
 MIXED = ["", *data.texts()[:40:2], "one word", "cat " * 600, "naïve café 猫 🙂", " spaces  around ", "one word"]
 
@@ -63,6 +64,23 @@ def test_other_poolings_and_models_without_normalize_agree_too(minilm: SentenceT
     for model in (small_bert(minilm, pooling), small_bert(minilm, pooling, Normalize())):
         assert runs_unpadded(model) == (pooling != "max")
         np.testing.assert_allclose(encode(model, MIXED), model.encode(MIXED), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_a_packed_layer_gives_the_layers_own_product(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(48, 96, dtype=dtype)
+    for rows in (1, 7, 1500):
+        states = torch.randn(rows, 48).to(dtype)
+        with torch.inference_mode():
+            torch.testing.assert_close(packed(linear)(states), linear(states))
+
+
+def test_with_packed_weights_or_without_the_vectors_are_the_same(minilm: SentenceTransformer) -> None:
+    rows = sorted(minilm.tokenizer(MIXED, truncation=True, max_length=256)["input_ids"], key=len, reverse=True)
+    plain = Unpadded(minilm, pack=False)
+    np.testing.assert_allclose(Unpadded(minilm)(rows), plain(rows), atol=1e-5, rtol=0)
+    assert all(part is not plain.linears[0][name] for name, part in Unpadded(minilm).linears[0].items())
 
 
 @pytest.mark.parametrize("name", ["all-MiniLM-L6-v2-static-256", "all-MiniLM-L6-v2-pca-128"])
@@ -222,6 +240,7 @@ import subprocess, sys
 from helpers import load
 from helpers.errors import CourseError
 from helpers.stream import stream
+from helpers.unpadded import Unpadded, packed, runs_unpadded
 
 source, disk = sys.argv[1:]
 mount = ["mount", "-t", "tmpfs", "disk", disk, "-o"]
