@@ -90,8 +90,9 @@ class Service:
     def load(self) -> None:
         """Load the model and start the worker; takes seconds."""
         settings = self.settings
-        # oneDNN keeps what it prepared for the last 1024 shapes; those of unpadded batches hardly ever come again.
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "0")
+        # oneDNN keeps what it prepared for the last 1024 shapes. The layers of a batch share theirs, but another
+        # unpadded batch hardly ever has the same.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
         if settings.threads:
             torch.set_num_threads(settings.threads)
         with redirect_stdout(sys.stderr):  # standard output is for JSON

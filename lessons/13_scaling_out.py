@@ -157,7 +157,8 @@ done = job.to_pandas()
 begun = pd.Series(notes.read_text().split()).value_counts()
 assert sorted(done["row"]) == list(range(80)) and begun["0"] > 1
 print(f"loads: {done['loaded'].nunique()} whose rows are here, and one that died; {len(done)} rows, each once")
-print(f"batches begun more than once, by their first row: {', '.join(begun.index[begun > 1])}")
+for row, times in begun[begun > 1].items():
+    print(f"the batch from row {row} on was begun {times} times")
 
 # %% [markdown]
 # Ray remembers how each block was made (its **lineage**) and makes lost ones again: a dead actor is replaced, and its
