@@ -50,6 +50,7 @@ class Unpadded:
     def __init__(self, model: SentenceTransformer, *, pack: bool = True) -> None:
         encoder: Any = model[0]
         self.model, self.pooling = model, model[1]
+        self.fills = pack and model.device.type == "cpu"
         self.bert: Any = encoder.model
         self.linears: list[dict[str, Linear]] = [
             {
@@ -70,8 +71,9 @@ class Unpadded:
             groups.append((start, texts, length))
             start += texts * length
         device = self.model.device
-        ids = torch.tensor(list(itertools.chain.from_iterable(rows)), device=device)
-        places = torch.cat([torch.arange(length) for length in lengths]).to(device)
+        filler = _filler(start) if self.fills else 0
+        ids = torch.tensor([*itertools.chain.from_iterable(rows), *[0] * filler], device=device)
+        places = torch.cat([*map(torch.arange, lengths), torch.zeros(filler, dtype=torch.int64)]).to(device)
         with torch.inference_mode():
             states = self._states(ids, places, groups)
             vectors = torch.cat([_pool(states[_tokens(group)].view(*group[1:], -1), self.pooling) for group in groups])
@@ -86,7 +88,7 @@ class Unpadded:
         for layer, linear in zip(bert.encoder.layer, self.linears, strict=True):
             attention = layer.attention.self
             projected = [linear[f"attention.self.{name}"](states) for name in ("query", "key", "value")]
-            mixed = torch.empty_like(states)
+            mixed = torch.zeros_like(states)
             for group in groups:
                 shape = (*group[1:], attention.num_attention_heads, attention.attention_head_size)
                 query, key, value = (part[_tokens(group)].view(shape).transpose(1, 2) for part in projected)
@@ -97,6 +99,14 @@ class Unpadded:
             wide = layer.intermediate.intermediate_act_fn(linear["intermediate.dense"](states))
             states = layer.output.LayerNorm(linear["output.dense"](wide) + states)
         return states
+
+
+def _filler(tokens: int) -> int:
+    """How many tokens are put behind so many, at most an eighth more; nothing reads what comes of them.
+
+    oneDNN writes a program for each number of rows and keeps it for ever; so there are fewer numbers.
+    """
+    return -tokens % (1 << max(0, tokens.bit_length() - 4))
 
 
 def packed(linear: torch.nn.Linear) -> Linear:

@@ -181,8 +181,9 @@ print(f"tokens computed: {rectangle.shape[0] * rectangle.shape[1]} padded, {len(
 
 # %% [markdown]
 # `helpers.encode.encode` does this for any BERT. On a CPU it also *packs* the weights: it copies them once into the
-# order in which oneDNN, a library inside PyTorch, reads them fastest. It is meant to give the library's vectors, so
-# that is what is checked, on mixed lengths, with an empty text among them:
+# order in which oneDNN, a library inside PyTorch, reads them fastest. (oneDNN prepares itself for each number of rows,
+# and keeps that for ever; so a few tokens more make it one of few numbers.) It is meant to give the library's vectors,
+# so that is what is checked, on mixed lengths, with an empty text among them:
 
 # %%
 checked = ["", *texts[:16], "word " * 600]
@@ -257,7 +258,7 @@ ladder["share of peak"] = needed / ladder["CPU s"] / peak
 deviation = pd.Series({name: (1 - (rows * reference).sum(axis=1)).max() for name, rows in vectors.items()})
 ladder["deviation"] = deviation.map("{:.0e}".format)
 print(f"{environment.hardware()['cpu']}, one thread: a large float32 matrix product does {peak / 1e9:.0f} GFLOP/s")
-print(f"baseline: {base}; tokens: all computed; deviation: 1 - cosine, of the worst vector")
+print(f"baseline: {base}; tokens: all computed, but for packing's few more; deviation: 1 - cosine, of the worst vector")
 ladder.round(2)
 
 # %%

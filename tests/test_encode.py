@@ -26,7 +26,7 @@ from helpers import stream as stream_module
 from helpers.encode import batches, cpu_has_bfloat16, encode, padding_share, to_openvino
 from helpers.errors import CourseError
 from helpers.stream import stream
-from helpers.unpadded import Unpadded, packed, runs_unpadded
+from helpers.unpadded import Unpadded, _filler, packed, runs_unpadded
 
 MIXED = ["", *data.texts()[:40:2], "one word", "cat " * 600, "naïve café 猫 🙂", " spaces  around ", "one word"]
 
@@ -48,7 +48,7 @@ def small_bert(minilm: SentenceTransformer, pooling: str, *after: torch.nn.Modul
 # Vectors
 
 
-@pytest.mark.parametrize("token_budget", [1, 100, 1024])
+@pytest.mark.parametrize("token_budget", [1, 100, 1024, 1_000_000])
 def test_vectors_and_their_order_are_the_librarys_at_mixed_lengths(
     minilm: SentenceTransformer, token_budget: int
 ) -> None:
@@ -74,6 +74,12 @@ def test_a_packed_layer_gives_the_layers_own_product(dtype: torch.dtype) -> None
         states = torch.randn(rows, 48).to(dtype)
         with torch.inference_mode():
             torch.testing.assert_close(packed(linear)(states), linear(states))
+
+
+def test_few_numbers_of_rows_reach_onednn_and_an_eighth_more_at_most() -> None:
+    padded = {tokens + _filler(tokens) for tokens in range(1, 1025)}
+    assert len(padded) < 80
+    assert all(_filler(tokens) <= tokens / 8 for tokens in range(1, 1025))
 
 
 def test_with_packed_weights_or_without_the_vectors_are_the_same(minilm: SentenceTransformer) -> None:
@@ -240,7 +246,7 @@ import subprocess, sys
 from helpers import load
 from helpers.errors import CourseError
 from helpers.stream import stream
-from helpers.unpadded import Unpadded, packed, runs_unpadded
+from helpers.unpadded import Unpadded, _filler, packed, runs_unpadded
 
 source, disk = sys.argv[1:]
 mount = ["mount", "-t", "tmpfs", "disk", disk, "-o"]
