@@ -115,8 +115,9 @@ def packed(linear: torch.nn.Linear) -> Linear:
     It is what `torch.compile` makes of a layer with frozen weights, by operations outside PyTorch's public API.
     """
     weight, bias, known = linear.weight.detach(), linear.bias.detach(), torch.ops.mkldnn
-    fits = weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and known._is_mkldnn_bf16_supported())
-    if weight.device.type != "cpu" or not fits or not hasattr(known, "_linear_pointwise"):
+    if weight.device.type != "cpu" or not hasattr(known, "_linear_pointwise"):
+        return linear
+    if weight.dtype != torch.float32 and not (weight.dtype == torch.bfloat16 and known._is_mkldnn_bf16_supported()):
         return linear
     weight = known._reorder_linear_weight(weight, ROWS)
 
