@@ -21,7 +21,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from nbclient import NotebookClient
 from traitlets.config import Config
 
-from helpers import checks, record
+from helpers import checks
+from helpers.checks import record
 from tools.build import ROOT, manifest
 
 EXERCISES = [lesson for lesson in manifest() if "exercise" in lesson]

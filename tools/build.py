@@ -68,8 +68,10 @@ def _notebook(source: Path, lesson: dict[str, Any]) -> Any:
     facts = {k: str(v) for k, v in lesson.items()} | {
         f"exercise_{k}": str(v) for k, v in lesson.get("exercise", {}).items()
     }
-    facts["exercise_points"] = str(sum(checks.task(t).points for t in lesson.get("exercise", {}).get("tasks", [])))
-    text = re.sub(r"\{\{(\w+)\}\}", lambda match: facts[match[1]], text)
+    tasks = [checks.task(task_id) for task_id in lesson.get("exercise", {}).get("tasks", [])]
+    facts["exercise_points"] = str(sum(task.points for task in tasks))
+    facts |= {task.id: f"{task.id} {task.title} ({task.points} points)" for task in tasks}
+    text = re.sub(r"\{\{([\w.]+)\}\}", lambda match: facts[match[1]], text)
     notebook = jupytext.reads(text, fmt="py:percent")
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     seen: dict[str, int] = {}

@@ -1,6 +1,5 @@
 """Exercise 01: pooling, ranking and truncation, the three things under every `encode`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,15 +7,19 @@ import torch
 from numpy.typing import NDArray
 
 from helpers import bundled, data
-from helpers.checks import Task
+from helpers.checks.judges import ByReference, Number, Ranking, Vectors
+from helpers.checks.tasks import Case, Task
 
-Case = tuple[Any, ...]
+Floats = NDArray[np.float32]
 
 
-def mean_pooling(token_embeddings: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+# 01.1
+
+
+def mean_pooling(token_embeddings: torch.Tensor, attention_mask: torch.Tensor, *, mean: bool = True) -> torch.Tensor:
     """Reference: the mean of the real tokens' vectors (Reimers and Gurevych 2019)."""
     mask = attention_mask.unsqueeze(-1).to(token_embeddings.dtype)
-    return (token_embeddings * mask).sum(dim=1) / mask.sum(dim=1)
+    return (token_embeddings * mask).sum(dim=1) / (mask.sum(dim=1) if mean else 1)
 
 
 def _pooling_cases(seed: int) -> list[Case]:
@@ -29,41 +32,36 @@ def _pooling_cases(seed: int) -> list[Case]:
     return cases
 
 
-def _judge_pooling(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    for (tokens, mask), value in zip(cases, values, strict=True):
-        right, got = mean_pooling(tokens, mask), torch.as_tensor(value).float()
-        if got.shape == right.shape and torch.allclose(got, right, atol=1e-5):
-            continue
-        if got.shape != right.shape:
-            return (
-                f"the shape is {tuple(got.shape)}, and it should be {tuple(right.shape)}, one vector a text: "
-                "reduce the axis of the tokens (dim=1)."
-            )
-        first = f"{got[0, 0]:.3f} instead of {right[0, 0]:.3f}"
-        known = {
-            f"your mean includes the padding rows: {first}. Use the attention mask.": tokens.mean(dim=1),
-            f"that is a sum, not a mean: {first}. Divide by the number of real tokens.": right * mask.sum(1, True),
-            f"the padding is left out of the sum but counted in the division: {first}. Divide by the mask's sum, "
-            "not by the padded length.": right * mask.sum(1, True) / tokens.shape[1],
-            f"that is the first token's vector (CLS pooling): {first}. Average over all real tokens.": tokens[:, 0],
-            f"these are unit vectors: {first}. The mean alone is asked for; normalising is another step.": (
-                torch.nn.functional.normalize(right, dim=1)
-            ),
-            f"that is the maximum over the tokens: {first}. Take the mean.": (
-                tokens.masked_fill(mask.unsqueeze(-1) == 0, -torch.inf).amax(dim=1)
-            ),
-        }
-        for sentence, mistake in known.items():
-            if torch.allclose(got, mistake, atol=1e-5):
-                return sentence
-        return f"the vectors are wrong: {first} in the first place. Average each text's real tokens."
-    return None
+POOLING = ByReference(
+    mean_pooling,
+    Vectors("one vector a text: reduce the axis of the tokens (dim=1)"),
+    "Average each text's real tokens.",
+    mistakes={
+        "your mean includes the padding rows; use the attention mask": lambda t, m: t.mean(dim=1),
+        "that is a sum, not a mean; divide by the number of real tokens": {"mean": False},
+        "the padding is left out of the sum but counted in the division; divide by the mask's sum, not by the padded "
+        "length": lambda t, m: mean_pooling(t, m, mean=False) / t.shape[1],
+        "that is the first token's vector (CLS pooling); average over all real tokens": lambda t, m: t[:, 0],
+        "these are unit vectors, and the mean alone is asked for; normalising is another step": lambda t, m: (
+            torch.nn.functional.normalize(mean_pooling(t, m), dim=1)
+        ),
+        "that is the maximum over the tokens; take the mean": lambda t, m: t.masked_fill(
+            m.unsqueeze(-1) == 0, -torch.inf
+        ).amax(dim=1),
+    },
+)
 
 
-def rank_documents(query: NDArray[np.float32], documents: NDArray[np.float32]) -> list[int]:
+# 01.2
+
+
+def rank_documents(query: Floats, documents: Floats) -> list[int]:
     """Reference: document numbers by falling cosine similarity with the query."""
-    cosine = documents @ query / np.linalg.norm(documents, axis=1) / np.linalg.norm(query)
-    return [int(i) for i in np.argsort(-cosine)]
+    return _falling(documents @ query / np.linalg.norm(documents, axis=1))
+
+
+def _falling(values: NDArray[Any]) -> list[int]:
+    return [int(i) for i in np.argsort(-values)]
 
 
 def _ranking_cases(seed: int) -> list[Case]:
@@ -76,37 +74,35 @@ def _ranking_cases(seed: int) -> list[Case]:
     return cases
 
 
-def _judge_ranking(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    for (query, documents), value in zip(cases, values, strict=True):
-        right, got = rank_documents(query, documents), np.asarray(value)
-        n = len(documents)
-        if got.shape != (n,):
-            return f"the shape is {got.shape}, and it should be ({n},): every document's number, best first."
-        if not np.array_equal(np.sort(got), np.arange(n)):
-            return f"these aren't the numbers 0 to {n - 1}, each once: return positions (argsort), not similarities."
-        if got.tolist() == right:
-            continue
-        dot = np.argsort(-(documents @ query)).tolist()
-        if got.tolist() == right[::-1]:
-            return f"the order is turned round: document {right[-1]} comes first and is the least similar. Sort falling."
-        if got.tolist() in (dot, dot[::-1]):
-            place = next(i for i in range(n) if dot[i] != right[i])
-            return (
-                f"that is the order of dot products: at rank {place + 1} document {dot[place]} wins by its length, "
-                f"while {right[place]} points more nearly where the query does. Divide by the lengths (cosine)."
-            )
-        distance = np.argsort(np.linalg.norm(documents - query, axis=1)).tolist()
-        if got.tolist() == distance:
-            return "that is the order of Euclidean distances; on vectors of unequal length it isn't that of cosines."
-        if got.tolist() == list(range(n)):
-            return "the documents are in their first order; sort them by similarity."
-        return f"document {got[0]} is first, and {right[0]} should be. Compute the cosine with each row, sort falling."
-    return None
+RANKING = ByReference(
+    rank_documents,
+    Ranking(values="similarities"),
+    "Compute the cosine with each row, sort falling.",
+    mistakes={
+        "the order is turned round, and the least similar comes first; sort falling": lambda q, d: rank_documents(q, d)[
+            ::-1
+        ],
+        "that is the order of dot products, in which a document wins by its length; divide by the lengths (cosine)": (
+            lambda q, d: _falling(d @ q)
+        ),
+        "that is the order of dot products, turned round; divide by the lengths, sort falling": lambda q, d: _falling(
+            -d @ q
+        ),
+        "that is the order of Euclidean distances; on vectors of unequal length it isn't that of cosines": (
+            lambda q, d: _falling(-np.linalg.norm(d - q, axis=1))
+        ),
+        "the documents are in their first order; sort them by similarity": lambda q, d: range(len(d)),
+    },
+)
 
 
-def tokens_lost(text: str, tokenizer: Any, max_seq_length: int) -> int:
+# 01.3
+
+
+def tokens_lost(text: str, tokenizer: Any, limit: int, *, least: float = 0, **options: Any) -> int:
     """Reference: how many tokens of a text don't fit, special tokens counted as the model counts them."""
-    return max(0, len(tokenizer(text, truncation=False, verbose=False)["input_ids"]) - max_seq_length)
+    ids = tokenizer(text, **{"truncation": False, "verbose": False} | options)["input_ids"]
+    return int(max(least, len(ids) - limit))
 
 
 def _truncation_cases(seed: int) -> list[Case]:
@@ -117,75 +113,29 @@ def _truncation_cases(seed: int) -> list[Case]:
     return [(str(text), model.tokenizer, limit) for text in some for limit in (32, 256)]
 
 
-def _judge_truncation(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    right = [tokens_lost(*case) for case in cases]
-    if any(not isinstance(value, int | np.integer) for value in values):
-        return f"it returns {type(values[0]).__name__}; return a whole number of tokens."
-    got = [int(value) for value in values]
-    if got == right:
-        return None
-    worst = max(range(len(right)), key=lambda i: abs(got[i] - right[i]))
-    text, tokenizer, limit = cases[worst]
-    told = f"{got[worst]} instead of {right[worst]} for a text of {len(text.split())} words and a limit of {limit}"
-    mistakes = {
-        "that counts words; the limit is in tokens, and a word may be several": [
-            max(0, len(t.split()) - m) for t, _, m in cases
-        ],
-        "the special tokens [CLS] and [SEP] take two of the places": [
-            max(0, len(k(t, add_special_tokens=False, verbose=False)["input_ids"]) - m) for t, k, m in cases
-        ],
-        "that counts characters; the limit is in tokens": [max(0, len(t) - m) for t, _, m in cases],
-        "a text that fits loses nothing: never go below 0": [
-            len(k(t, verbose=False)["input_ids"]) - m for t, k, m in cases
-        ],
-        "that is the length of the text; take away what fits": [len(k(t, verbose=False)["input_ids"]) for t, k, m in cases],
-    }
-    for sentence, wrong in mistakes.items():
-        if got == wrong:
-            return f"{sentence}: {told}."
-    if not any(got):
-        return f"nothing is ever lost: {told}. Did the tokenizer truncate before you counted? Pass truncation=False."
-    return f"{told}. Count the tokens, special ones included, and take away the limit."
+TRUNCATION = ByReference(
+    tokens_lost,
+    Number("return a whole number of tokens", rtol=0, show=".0f"),
+    "Count the tokens, special ones included, and take away the limit.",
+    about=lambda text, _, limit: f" for a text of {len(text.split())} words and a limit of {limit}",
+    mistakes={
+        "that counts words; the limit is in tokens, and a word may be several": lambda t, k, m: max(
+            0, len(t.split()) - m
+        ),
+        "the special tokens [CLS] and [SEP] take two of the places": {"add_special_tokens": False},
+        "that counts characters; the limit is in tokens": lambda t, k, m: max(0, len(t) - m),
+        "a text that fits loses nothing: never go below 0": {"least": -np.inf},
+        "that is the length of the text; take away what fits": lambda t, k, m: tokens_lost(t, k, 0),
+        "nothing is ever lost; did the tokenizer truncate before you counted? Pass truncation=False": lambda t, k, m: 0,
+    },
+)
 
 
 TASKS = {
     task.id: task
     for task in (
-        Task(
-            "01.1",
-            "Mean pooling that leaves out the padding",
-            4,
-            _pooling_cases,
-            _judge_pooling,
-            (
-                "Padding rows hold numbers too. What tells you which rows are real?",
-                "Multiply by the mask before summing: `attention_mask.unsqueeze(-1)` has the shape to do it.",
-                "Sum over dim=1, then divide by the mask's sum over dim=1, not by the padded length.",
-            ),
-        ),
-        Task(
-            "01.2",
-            "Rank documents by cosine similarity",
-            3,
-            _ranking_cases,
-            _judge_ranking,
-            (
-                "Cosine looks at directions only: what has to go from the dot product?",
-                "Divide `documents @ query` by the length of each row and of the query.",
-                "`np.argsort` sorts rising; negate, or turn round.",
-            ),
-        ),
-        Task(
-            "01.3",
-            "Count what truncation throws away",
-            3,
-            _truncation_cases,
-            _judge_truncation,
-            (
-                "Ask the tokenizer, not `str.split`: `tokenizer(text)['input_ids']` is what the model reads.",
-                "`truncation=False` keeps the tokenizer from cutting first; its result holds [CLS] and [SEP].",
-                "What is beyond `max_seq_length` is lost; a shorter text loses 0.",
-            ),
-        ),
+        Task("01.1", _pooling_cases, POOLING),
+        Task("01.2", _ranking_cases, RANKING),
+        Task("01.3", _truncation_cases, TRUNCATION),
     )
 }

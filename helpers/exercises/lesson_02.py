@@ -354,55 +354,9 @@ def _judge_evidence(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
 TASKS = {
     task.id: task
     for task in (
-        Task(
-            "02.1",
-            "Pool as the model was trained",
-            3,
-            _pool_cases,
-            _judge_pool,
-            (
-                "Three poolings, one mask. Which of the three can be spoilt by padding? All of them.",
-                "`attention_mask.argmax(dim=1)` is the place of each text's first 1, wherever the padding is.",
-                "Maximum: fill padding with `-torch.inf` (`masked_fill`). Mean: divide by the sum of the mask.",
-                "Last: `torch.nn.functional.normalize(vectors, dim=1)`.",
-            ),
-        ),
-        Task(
-            "02.2",
-            "The instruction on the right side",
-            3,
-            _embed_cases,
-            _judge_embed,
-            (
-                "`model.encode` adds no prompt by itself. Where does the model keep its prompts?",
-                "`model.prompts['query']` and `model.prompts['document']` are what goes before a text.",
-                "Glue `model.prompts[role] + text` for each pair of text and role, and encode the list once.",
-            ),
-        ),
-        Task(
-            "02.3",
-            "A threshold of your own",
-            4,
-            _threshold_cases,
-            _judge_threshold,
-            (
-                "Only the similarities in hand can change a decision: how many different thresholds are there?",
-                "For a threshold t, say yes where `similarity >= t`, and count hits, misses and false alarms.",
-                "F1 = 2 * hits / (pairs called similar + pairs labelled similar).",
-                "Loop over `np.unique(similarity)`, compute F1 for each, return the one with the largest.",
-            ),
-        ),
-        Task(
-            "02.4",
-            "Which pooling was it?",
-            2,
-            _evidence_cases,
-            _judge_evidence,
-            (
-                "Pool the tokens all three ways, and see which result lies where the embeddings lie.",
-                "The embeddings may have any length, so compare by cosine; 02.1 has the pooling.",
-                "One value a pooling: `torch.cosine_similarity(mine, embeddings).min().item()`.",
-            ),
-        ),
+        Task("02.1", _pool_cases, _judge_pool),
+        Task("02.2", _embed_cases, _judge_embed),
+        Task("02.3", _threshold_cases, _judge_threshold),
+        Task("02.4", _evidence_cases, _judge_evidence),
     )
 }

@@ -264,54 +264,9 @@ def _judge_bytes(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
 TASKS = {
     task.id: task
     for task in (
-        Task(
-            "03.1",
-            "Lexical score",
-            2,
-            _lexical_cases,
-            _judge_lexical,
-            (
-                "Which tokens can add anything at all?",
-                "Go through one dict and look each token up in the other.",
-                "For every token in both: `query[token] * document[token]`. Add these up; without any, the sum is 0.",
-            ),
-        ),
-        Task(
-            "03.2",
-            "Late interaction",
-            3,
-            _colbert_cases,
-            _judge_colbert,
-            (
-                "All similarities of tokens are one matrix product. Which shape has it?",
-                "`query_vectors @ document_vectors.T` has a row for each query token: reduce each row to its best.",
-                "`.max(axis=1)` over the document's tokens, then `.mean()` over the query's.",
-            ),
-        ),
-        Task(
-            "03.3",
-            "Fuse and rank",
-            4,
-            _fusion_cases,
-            _judge_fusion,
-            (
-                "Before you add metres to feet, bring them to one unit: each kind on its own.",
-                "Scaled: `(values - values.min()) / (values.max() - values.min())`. What if all values are equal?",
-                "Skip a kind without spread; add `weights[kind] * scaled` for the others.",
-                "`np.argsort` sorts rising: negate the total. Return positions, as whole numbers.",
-            ),
-        ),
-        Task(
-            "03.4",
-            "Bytes a document",
-            2,
-            _bytes_cases,
-            _judge_bytes,
-            (
-                "How many numbers are stored in each case? Multiply by the bytes of one.",
-                "`np.dtype('float16').itemsize` tells the bytes of a number.",
-                "Dense: dims numbers. ColBERT: dims for each token but the first. Lexical: each weight with its id.",
-            ),
-        ),
+        Task("03.1", _lexical_cases, _judge_lexical),
+        Task("03.2", _colbert_cases, _judge_colbert),
+        Task("03.3", _fusion_cases, _judge_fusion),
+        Task("03.4", _bytes_cases, _judge_bytes),
     )
 }

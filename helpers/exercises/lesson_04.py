@@ -271,55 +271,9 @@ def _decision_mistakes(cases: Sequence[Case]) -> dict[str, list[NDArray[np.bool_
 TASKS = {
     task.id: task
     for task in (
-        Task(
-            "04.1",
-            "Prefixes by role",
-            2,
-            _prefix_cases,
-            _judge_prefixes,
-            (
-                "Plain `encode` adds nothing. Which two methods know a side's prefix?",
-                "`encode_query` puts `query: ` before a text, `encode_document` `passage: `.",
-                "Only the second side depends on `symmetric`: the same prefix as the first, or the passage's.",
-            ),
-        ),
-        Task(
-            "04.2",
-            "InfoNCE at a temperature",
-            3,
-            _loss_cases,
-            _judge_loss,
-            (
-                "It is a choice among n classes: for query i the right class is passage i.",
-                "Normalise both sides, one matrix product gives all cosines, divide it by the temperature.",
-                "`torch.nn.functional.cross_entropy(logits, torch.arange(n))` does softmax, log and mean, and is safe "
-                "with large numbers.",
-            ),
-        ),
-        Task(
-            "04.3",
-            "Last-token pooling on both sides of padding",
-            3,
-            _pooling_cases,
-            _judge_pooling,
-            (
-                "The last column is right for one side of padding, the count of tokens for the other. What of the mask "
-                "holds for both?",
-                "The last 1 of a row is the first 1 of the row turned round: `attention_mask.flip(dims=[1])`.",
-                "`argmax(dim=1)` of the flipped mask says how far that is from the end; index both axes at once.",
-            ),
-        ),
-        Task(
-            "04.4",
-            "A decision that survives high cosines",
-            3,
-            _decision_cases,
-            _judge_decision,
-            (
-                "No number that you could write down fits three models. Which argument knows a model's scale?",
-                "Find the cosine above which only a share of `false_alarms` of the background lies.",
-                "`np.quantile(background, 1 - false_alarms)` is that limit; compare the cosines with it.",
-            ),
-        ),
+        Task("04.1", _prefix_cases, _judge_prefixes),
+        Task("04.2", _loss_cases, _judge_loss),
+        Task("04.3", _pooling_cases, _judge_pooling),
+        Task("04.4", _decision_cases, _judge_decision),
     )
 }

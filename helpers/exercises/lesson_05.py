@@ -290,53 +290,9 @@ def _judge_causal(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
 TASKS = {
     task.id: task
     for task in (
-        Task(
-            "05.1",
-            "One similarity as a number",
-            2,
-            _score_cases,
-            _judge_score,
-            (
-                "Which part of a vector does cosine not look at?",
-                "Divide the dot product by the length of both vectors: `np.linalg.norm`.",
-                "If you use the library, `util.cos_sim(a, b)` is a matrix of one row and one column: `.item()`.",
-            ),
-        ),
-        Task(
-            "05.2",
-            "Instructions for queries, in two forms",
-            3,
-            _instructed_cases,
-            _judge_instructed,
-            (
-                "Only one side is told what is asked for. Which?",
-                "The two forms are alike but for the character after `Query:`.",
-                'gte-Qwen2: `f"Instruct: {task}\\nQuery: {query}"`; Qwen3 leaves out the space before the query.',
-            ),
-        ),
-        Task(
-            "05.3",
-            "Attention masks, causal and bidirectional",
-            4,
-            _mask_cases,
-            _judge_mask,
-            (
-                "Two rules meet: nobody looks at padding, and with `causal` nobody looks ahead.",
-                "`torch.ones(n, n).tril()` is the causal rule; the padding rule is the same row for all.",
-                "Bring `attention_mask` to (texts, 1, tokens), so that it switches columns, and combine with `&`.",
-            ),
-        ),
-        Task(
-            "05.4",
-            "A detector of causal attention",
-            3,
-            _causal_cases,
-            _judge_causal,
-            (
-                "If no state knows the future, which states may move when the last token changes?",
-                "Make two rows of ids that differ in the last place only, and compare `states[:, :-1]`.",
-                "Compare the largest absolute difference with a tolerance between 1e-5 and 1e-3.",
-            ),
-        ),
+        Task("05.1", _score_cases, _judge_score),
+        Task("05.2", _instructed_cases, _judge_instructed),
+        Task("05.3", _mask_cases, _judge_mask),
+        Task("05.4", _causal_cases, _judge_causal),
     )
 }

@@ -342,55 +342,9 @@ def _judge_task(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
 TASKS = {
     task.id: task
     for task in (
-        Task(
-            "06.1",
-            "Shorten by Nomic's recipe",
-            3,
-            _recipe_cases,
-            _judge_recipe,
-            (
-                "Three steps, in the order in which the sentence above the stub names them.",
-                "`functional.layer_norm(x, (d,))` normalises each row over its last d numbers; d is the full length.",
-                "Slice with `[:, :dims]`, then `functional.normalize(..., dim=1)`, which is L2 unless told otherwise.",
-            ),
-        ),
-        Task(
-            "06.2",
-            "Choose the smallest size that surely keeps the quality",
-            3,
-            _size_cases,
-            _judge_size,
-            (
-                "The full length is `max(scores)`; go through `sorted(scores)` and stop at the first that will do.",
-                "One difference a query: `scores[dims] - keep * scores[full]`. What is the interval of its mean?",
-                "The standard error is `difference.std(ddof=1) / np.sqrt(len(difference))`; the lower end is the "
-                "mean less 1.96 of it.",
-            ),
-        ),
-        Task(
-            "06.3",
-            "Score long documents by their best passage",
-            4,
-            _passage_cases,
-            _judge_passages,
-            (
-                "Passages begin `size - overlap` words apart. Where must the last one begin, and where must none?",
-                "`range(0, max(1, len(words) - overlap), size - overlap)` gives the starts: what begins later would "
-                "lie inside the passage before.",
-                "`(encode(parts) @ query).max()` is a document's score, since both sides are unit vectors.",
-            ),
-        ),
-        Task(
-            "06.4",
-            "Encode for a task",
-            2,
-            _task_cases,
-            _judge_task,
-            (
-                "`model.encode` takes the key of a prompt as `prompt_name=`. Which keys are there?",
-                "The keys are `query`, `document`, `clustering` and `classification`; two tasks are called otherwise.",
-                '`task.removeprefix("search_")` turns a task into its key.',
-            ),
-        ),
+        Task("06.1", _recipe_cases, _judge_recipe),
+        Task("06.2", _size_cases, _judge_size),
+        Task("06.3", _passage_cases, _judge_passages),
+        Task("06.4", _task_cases, _judge_task),
     )
 }

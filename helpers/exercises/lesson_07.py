@@ -428,55 +428,9 @@ def _close(value: Any, expected: float) -> bool:
 TASKS = {
     task.id: task
     for task in (
-        Task(
-            "07.1",
-            "A static embedder by hand",
-            4,
-            _static_cases,
-            _judge_static,
-            (
-                "Which of a text's tokens have a row in the table? Only those take part.",
-                "With `ids` for the known tokens' rows, `table[ids] * weights[ids][:, None]` are the weighted vectors.",
-                "Start from `np.zeros((len(texts), d))`, and fill a row only if `ids` isn't empty: the mean over "
-                "axis 0, divided by its `np.linalg.norm`.",
-            ),
-        ),
-        Task(
-            "07.2",
-            "A Pareto front of complete runs",
-            4,
-            _front_cases,
-            _judge_front,
-            (
-                "First say who takes part: which of the three values may be None, and what makes a run complete?",
-                "A beats B if A's score is at least B's, A's size at most B's, and the two aren't equal in both.",
-                "Keep those that nobody beats, and sort their positions by `models[i]['parameters']`; `sorted` leaves "
-                "equal ones in their order.",
-            ),
-        ),
-        Task(
-            "07.3",
-            "A shortlist by licence, context and code",
-            2,
-            _shortlist_cases,
-            _judge_shortlist,
-            (
-                "Write each of the three conditions so that None fails it.",
-                "`not model['trust_remote_code']` is true for None too; `is False` isn't.",
-                "`model['license'] in ('mit', 'apache-2.0')`, `(model['max_tokens'] or 0) >= tokens`, and `is False`.",
-            ),
-        ),
-        Task(
-            "07.4",
-            "Compare where it is fair",
-            2,
-            _fair_cases,
-            _judge_fair,
-            (
-                "What must hold of *both* runs before the two scores may meet?",
-                "Go through `tasks`; `one.get(benchmark, (None, None))` also serves a benchmark that wasn't run.",
-                "Keep a benchmark if both scores are known and both runs have `tasks[benchmark]` tasks; one - other.",
-            ),
-        ),
+        Task("07.1", _static_cases, _judge_static),
+        Task("07.2", _front_cases, _judge_front),
+        Task("07.3", _shortlist_cases, _judge_shortlist),
+        Task("07.4", _fair_cases, _judge_fair),
     )
 }

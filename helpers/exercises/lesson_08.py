@@ -181,30 +181,7 @@ def _judge_ranked(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
 TASKS = {
     task.id: task
     for task in (
-        Task(
-            "08.1",
-            "A filter with three answers",
-            4,
-            _verdict_cases,
-            _judge_verdicts,
-            (
-                "Each of the three facts can be unknown on its own; what does the comparison say then?",
-                "`None if x is None else x >= limit` keeps the third answer.",
-                "`{'mit': True, 'apache-2.0': True, 'cc-by-nc-4.0': False}.get(licence)`, tokens by `>=`, and "
-                "`parameters * 4 / 1e6 <= memory_mb`.",
-            ),
-        ),
-        Task(
-            "08.2",
-            "One benchmark, and the unranked named",
-            4,
-            _rank_cases,
-            _judge_ranked,
-            (
-                "First split the models: who has run this benchmark with all its tasks?",
-                "`model['runs'].get(benchmark, (None, None))` gives the score and the tasks run, known or not.",
-                "Sort the positions of the complete runs by minus their score, and append all other positions.",
-            ),
-        ),
+        Task("08.1", _verdict_cases, _judge_verdicts),
+        Task("08.2", _rank_cases, _judge_ranked),
     )
 }

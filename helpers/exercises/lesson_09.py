@@ -144,39 +144,14 @@ TASKS = {
     for task in (
         Task(
             "09.1",
-            "The zero-shot share",
-            3,
             _share_cases,
             _judge(zero_shot_share, SHARE_MISTAKES, "count the tasks that the model has not been trained on."),
-            (
-                "What is unknown, and what is known to be nothing?",
-                "Count the tasks that aren't in `training`.",
-                "`None if training is None else 100 * sum(t not in training for t in tasks) / len(tasks)`.",
-            ),
         ),
-        Task(
-            "09.2",
-            "Two means",
-            3,
-            _means_cases,
-            _judge(means, MEANS_MISTAKES, "only tasks that were run take part."),
-            (
-                "A type with many tasks dominates one of the two means.",
-                "Collect the scores of each type in a dict of lists; then average the lists, then the averages.",
-                "`pd.Series(scores).groupby(types).mean().mean()` is the second.",
-            ),
-        ),
+        Task("09.2", _means_cases, _judge(means, MEANS_MISTAKES, "only tasks that were run take part.")),
         Task(
             "09.3",
-            "Borda points",
-            4,
             _borda_cases,
             _judge(borda, BORDA_MISTAKES, "in each task that all have run, a model gets a point a model it beats."),
-            (
-                "Which tasks do all models have? Only those are fair.",
-                "In one task, a model's points are the number of other scores that are strictly below its own.",
-                "`set.intersection(*map(set, scores.values()))` gives the tasks; then sum over them.",
-            ),
         ),
     )
 }

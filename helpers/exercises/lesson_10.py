@@ -279,55 +279,9 @@ def _judge_resume(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
 TASKS = {
     task.id: task
     for task in (
-        Task(
-            "10.1",
-            "Encode within a token budget",
-            4,
-            _budget_cases,
-            _judge_budget,
-            (
-                "Go through the texts from the longest to the shortest; who decides how wide a batch is?",
-                "A batch of k texts costs k times its longest; open a new one when the next text breaks the budget.",
-                "Keep indices in the batches and concatenate the vectors; with `order`, all indices one after another, "
-                "`vectors[np.argsort(order)]` puts them back.",
-            ),
-            _probe_budget,
-        ),
-        Task(
-            "10.2",
-            "The share of padding",
-            2,
-            _padding_cases,
-            _judge_padding,
-            (
-                "What is computed is a rectangle for each batch.",
-                "The rectangle of a batch is its number of texts times its longest.",
-                "1 - (sum of all lengths) / (sum of all rectangles).",
-            ),
-        ),
-        Task(
-            "10.3",
-            "Mean pooling without padding",
-            3,
-            _packed_cases,
-            _judge_packed,
-            (
-                "Where does each text start in the long row?",
-                "The starts are `np.cumsum([0, *lengths[:-1]])`.",
-                "`np.add.reduceat(token_embeddings, starts, axis=0)` sums between the starts; divide by the lengths.",
-            ),
-        ),
-        Task(
-            "10.4",
-            "What a crash left to do",
-            3,
-            _resume_cases,
-            _judge_resume,
-            (
-                "Don't count the files: ask for each part by its name.",
-                "There are `-(-rows // chunk)` parts, and the last may be shorter.",
-                "Part k is `part-{k:05}.parquet` and holds rows k * chunk to min((k + 1) * chunk, rows).",
-            ),
-        ),
+        Task("10.1", _budget_cases, _judge_budget, _probe_budget),
+        Task("10.2", _padding_cases, _judge_padding),
+        Task("10.3", _packed_cases, _judge_packed),
+        Task("10.4", _resume_cases, _judge_resume),
     )
 }

@@ -351,42 +351,10 @@ def _wrong_bytes(raw: bytes, vector: Floats) -> str | None:
 
 
 TASKS = {
-    "11.1": Task(
-        "11.1",
-        "Now, later or never",
-        3,
-        _admit_cases,
-        _judge_admit,
-        (
-            "Three answers are possible. Which question decides whether waiting can help at all?",
-            "Compare the request with the limit first (413), then queue and request together with it (429).",
-            "The excess is queued + tokens - limit; it is gone after excess / tokens_per_s seconds, rounded up.",
-        ),
-    ),
-    "11.2": Task(
-        "11.2",
-        "Batches that pad little and mix nothing up",
-        4,
-        _serve_cases,
-        _judge_serve,
-        (
-            "Requests don't matter to the encoder, lengths do. What must you remember before you sort?",
-            "Make (request, text) places, sort them by length; a new call only when one text more would cost too much.",
-            "Ascending, the new text is the longest: it fits while (len(batch) + 1) * its length <= budget.",
-            "Keep a dict from place to vector, then build each request's array in the order of its texts.",
-        ),
-        _probe_serve,
-    ),
-    "11.3": Task(
-        "11.3",
-        "The answer in OpenAI's shape",
-        3,
-        _answer_cases,
-        _judge_answer,
-        (
-            "Look at a real answer: object, data, model, usage; and in each entry of data object, index, embedding.",
-            "base64 carries bytes: np.asarray(vectors, dtype='<f4'), then tobytes() of each row.",
-            "base64.b64encode(row.tobytes()).decode() for base64, row.tolist() for float; both usages are sum(tokens).",
-        ),
-    ),
+    task.id: task
+    for task in (
+        Task("11.1", _admit_cases, _judge_admit),
+        Task("11.2", _serve_cases, _judge_serve, _probe_serve),
+        Task("11.3", _answer_cases, _judge_answer),
+    )
 }

@@ -1,45 +1,35 @@
 """Exercise 12: a bill by the token, a number of machines, and a break-even that a machine can reach."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from helpers.checks import Task
+from helpers.checks.judges import ByReference, Number
+from helpers.checks.tasks import Case, Task
 
-Case = tuple[Any, ...]
-Answer = Callable[..., float]
 HOURS = 730
+ADVICE = "Write the unit of each factor beside it and see what is left."
+
+
+# 12.1
 
 
 def monthly_bill(
-    token_counts: Sequence[float], texts: float, usd_per_million: float, batch_share: float, batch_discount: float
+    counts: Sequence[float],
+    texts: float,
+    usd: float,
+    share: float,
+    discount: float,
+    *,
+    per: float = 1e6,
+    typical: Callable[[Any], Any] = np.mean,
+    pays: Callable[[float, float], float] = lambda share, discount: 1 - share * discount,
 ) -> float:
     """Reference: mean tokens, at the list price, less the discount on the share that waits."""
-    return texts * float(np.mean(token_counts)) / 1e6 * usd_per_million * (1 - batch_share * batch_discount)
-
-
-def _at_list(counts: Sequence[float], texts: float, usd: float) -> float:
-    return monthly_bill(counts, texts, usd, 0, 0)
-
-
-BILL_MISTAKES: dict[str, Answer] = {
-    "the price is for a million tokens, and you count thousands": lambda *c: monthly_bill(*c) * 1000,
-    "the price is for a million tokens, and you take it for one": lambda *c: monthly_bill(*c) * 1e6,
-    "texts are billed as if each were one token": lambda n, t, u, s, d: monthly_bill([1], t, u, s, d),
-    "the median stands for the mean, and long texts are paid in full": lambda n, *c: monthly_bill([median(n)], *c),
-    "the longest text stands for the mean": lambda n, *c: monthly_bill([max(n)], *c),
-    "the discount is left out": lambda n, t, u, s, d: _at_list(n, t, u),
-    "the discount is given on every text, and only a share of them waits": lambda n, t, u, s, d: (
-        _at_list(n, t, u) * (1 - d)
-    ),
-    "the batch share pays the discount instead of what the discount leaves": lambda n, t, u, s, d: (
-        _at_list(n, t, u) * (1 - s + s * d)
-    ),
-    "the share that waits isn't billed at all": lambda n, t, u, s, d: _at_list(n, t, u) * (1 - s),
-}
+    return texts * float(typical(counts)) / per * usd * pays(share, discount)
 
 
 def _bill_cases(seed: int) -> list[Case]:
@@ -56,31 +46,43 @@ def _bill_cases(seed: int) -> list[Case]:
     ]
 
 
-def machines_needed(texts: float, texts_per_s: float, utilisation: float, peak_factor: float, spare: int) -> int:
+BILL = ByReference(
+    monthly_bill,
+    Number("return one number", rtol=1e-3, show=",.2f", unit=" dollars"),  # rounding to cents is right as well
+    ADVICE,
+    mistakes={
+        "the price is for a million tokens, and you count thousands": {"per": 1e3},
+        "the price is for a million tokens, and you take it for one": {"per": 1},
+        "texts are billed as if each were one token": {"typical": lambda counts: 1},
+        "the median stands for the mean, and long texts are paid in full": {"typical": median},
+        "the longest text stands for the mean": {"typical": max},
+        "the discount is left out": {"pays": lambda share, discount: 1},
+        "the discount is given on every text, and only a share of them waits": {
+            "pays": lambda share, discount: 1 - discount
+        },
+        "the batch share pays the discount instead of what the discount leaves": {
+            "pays": lambda share, discount: 1 - share + share * discount
+        },
+        "the share that waits isn't billed at all": {"pays": lambda share, discount: 1 - share},
+    },
+)
+
+
+# 12.2
+
+
+def machines_needed(
+    texts: float,
+    texts_per_s: float,
+    utilisation: float,
+    peak: float,
+    spare: int,
+    *,
+    rounded: Callable[[float], float] = math.ceil,
+    hours: float = HOURS,
+) -> float:
     """Reference: the volume over one machine's capacity, rounded up, and the spares."""
-    return math.ceil(_load(texts, texts_per_s, utilisation, peak_factor)) + spare
-
-
-def _load(texts: float, texts_per_s: float, utilisation: float, peak_factor: float) -> float:
-    return texts * peak_factor / (texts_per_s * utilisation * HOURS * 3600)
-
-
-MACHINES_MISTAKES: dict[str, Answer] = {
-    "part of a machine is rounded to the nearest number; round up": lambda t, s, u, p, r: round(_load(t, s, u, p)) + r,
-    "part of a machine is cut off, and the texts it would do are left": lambda t, s, u, p, r: (
-        int(_load(t, s, u, p)) + r
-    ),
-    "the number isn't whole": lambda t, s, u, p, r: _load(t, s, u, p) + r,
-    "the peak is on the wrong side: a higher peak needs more": lambda t, s, u, p, r: machines_needed(t, s, u, 1 / p, r),
-    "the peak is left out": lambda t, s, u, p, r: machines_needed(t, s, u, 1, r),
-    "utilisation is on the wrong side: a lower one needs more": lambda t, s, u, p, r: machines_needed(
-        t, s, 1 / u, p, r
-    ),
-    "utilisation is left out": lambda t, s, u, p, r: machines_needed(t, s, 1, p, r),
-    "the spare machines are missing": lambda t, s, u, p, r: machines_needed(t, s, u, p, 0),
-    "an hour has 3600 seconds, and you count 60": lambda t, s, u, p, r: machines_needed(t * 60, s, u, p, r),
-    "a month is taken for 720 hours": lambda t, s, u, p, r: machines_needed(t * HOURS / 720, s, u, p, r),
-}
+    return rounded(texts * peak / (texts_per_s * utilisation * hours * 3600)) + spare
 
 
 def _machines_cases(seed: int) -> list[Case]:
@@ -94,39 +96,45 @@ def _machines_cases(seed: int) -> list[Case]:
     return cases
 
 
+MACHINES = ByReference(
+    machines_needed,
+    Number("return one number", show=",.2f", unit=" machines"),
+    ADVICE,
+    mistakes={
+        "part of a machine is rounded to the nearest number; round up": {"rounded": round},
+        "part of a machine is cut off, and the texts it would do are left": {"rounded": int},
+        "the number isn't whole": {"rounded": float},
+        "the peak is on the wrong side: a higher peak needs more": lambda t, s, u, p, r: machines_needed(
+            t, s, u, 1 / p, r
+        ),
+        "the peak is left out": lambda t, s, u, p, r: machines_needed(t, s, u, 1, r),
+        "utilisation is on the wrong side: a lower one needs more": lambda t, s, u, p, r: machines_needed(
+            t, s, 1 / u, p, r
+        ),
+        "utilisation is left out": lambda t, s, u, p, r: machines_needed(t, s, 1, p, r),
+        "the spare machines are missing": lambda t, s, u, p, r: machines_needed(t, s, u, p, 0),
+        "an hour has 3600 seconds, and you count 60": {"hours": HOURS / 60},
+        "a month is taken for 720 hours": {"hours": 720},
+    },
+)
+
+
+# 12.3
+
+
 def reachable_break_even(
-    usd_per_hour: float, engineering: float, tokens: float, usd_per_million: float, capacity: float
+    usd_per_hour: float,
+    engineering: float,
+    tokens: float,
+    usd_per_million: float,
+    capacity: float,
+    *,
+    hours: float = HOURS,
+    per: float = 1e6,
+    beyond: Callable[[float, float], float] = lambda texts, capacity: texts if texts <= capacity else math.inf,
 ) -> float:
     """Reference: the month's fixed sum over what the API bills a text; infinite above the capacity."""
-    return _within(_break_even(usd_per_hour * HOURS + engineering, tokens, usd_per_million), capacity)
-
-
-def _break_even(fixed_usd: float, tokens: float, usd_per_million: float) -> float:
-    return fixed_usd / (tokens * usd_per_million / 1e6)
-
-
-def _within(texts: float, capacity: float) -> float:
-    return texts if texts <= capacity else math.inf
-
-
-BREAK_EVEN_MISTAKES: dict[str, Answer] = {
-    "the capacity isn't looked at, and a break-even above it is no break-even": lambda g, e, t, u, c: _break_even(
-        g * HOURS + e, t, u
-    ),
-    "a break-even above the capacity is cut to it; the sums aren't equal there": lambda g, e, t, u, c: min(
-        _break_even(g * HOURS + e, t, u), c
-    ),
-    "engineering is left out": lambda g, e, t, u, c: reachable_break_even(g, 0, t, u, c),
-    "the rent of one hour stands for the month": lambda g, e, t, u, c: _within(_break_even(g + e, t, u), c),
-    "the price is for a million tokens, and you take it for a thousand": lambda g, e, t, u, c: _within(
-        _break_even(g * HOURS + e, t, u) / 1000, c
-    ),
-    "tokens are returned, and texts are asked for": lambda g, e, t, u, c: t * reachable_break_even(g, e, t, u, c),
-    "a month is taken for 720 hours": lambda g, e, t, u, c: _within(_break_even(g * 720 + e, t, u), c),
-    "the comparison with the capacity is the wrong way round": lambda g, e, t, u, c: (
-        x if (x := _break_even(g * HOURS + e, t, u)) > c else math.inf
-    ),
-}
+    return beyond((usd_per_hour * hours + engineering) / (tokens * usd_per_million / per), capacity)
 
 
 def _break_even_cases(seed: int) -> list[Case]:
@@ -136,71 +144,37 @@ def _break_even_cases(seed: int) -> list[Case]:
     for room in draw.permutation([0.4, 0.7, 1.6, 4.0]):
         usd, engineering = float(draw.uniform(0.5, 2)), float(draw.integers(3, 20) * 100)
         tokens, price = float(draw.integers(60, 300)), float(draw.choice([0.02, 0.13]))
-        capacity = _break_even(usd * HOURS + engineering, tokens, price) * float(room)
+        capacity = reachable_break_even(usd, engineering, tokens, price, math.inf) * float(room)
         cases.append((usd, engineering, tokens, price, capacity))
     return cases
 
 
-def _judge(
-    reference: Answer, mistakes: Mapping[str, Answer], unit: str, tolerance: float = 1e-6
-) -> Callable[[Sequence[Case], Sequence[Any]], str | None]:
-    """Compares numbers; a mistake is named if it explains every value."""
-
-    def same(one: float, other: float) -> bool:
-        return math.isclose(one, other, rel_tol=tolerance)
-
-    def judge(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-        got = [float(np.asarray(v, dtype=float).reshape(())) for v in values]
-        right = [reference(*case) for case in cases]
-        off = next((i for i, (g, r) in enumerate(zip(got, right, strict=True)) if not same(g, r)), None)
-        if off is None:
-            return None
-        told = f"case {off + 1} gives {got[off]:,.2f} instead of {right[off]:,.2f} {unit}"
-        for sentence, mistake in mistakes.items():
-            if all(same(g, mistake(*case)) for g, case in zip(got, cases, strict=True)):
-                return f"{sentence}: {told}."
-        return f"{told}. Write the unit of each factor beside it and see what is left."
-
-    return judge
+BREAK_EVEN = ByReference(
+    reachable_break_even,
+    Number("return one number", show=",.2f", unit=" texts a month"),
+    ADVICE,
+    mistakes={
+        "the capacity isn't looked at, and a break-even above it is no break-even": {
+            "beyond": lambda texts, capacity: texts
+        },
+        "a break-even above the capacity is cut to it; the sums aren't equal there": {"beyond": min},
+        "engineering is left out": lambda g, e, t, u, c: reachable_break_even(g, 0, t, u, c),
+        "the rent of one hour stands for the month": {"hours": 1},
+        "the price is for a million tokens, and you take it for a thousand": {"per": 1e3},
+        "tokens are returned, and texts are asked for": lambda g, e, t, u, c: t * reachable_break_even(g, e, t, u, c),
+        "a month is taken for 720 hours": {"hours": 720},
+        "the comparison with the capacity is the wrong way round": {
+            "beyond": lambda texts, capacity: texts if texts > capacity else math.inf
+        },
+    },
+)
 
 
 TASKS = {
-    "12.1": Task(
-        "12.1",
-        "A bill with a batch share",
-        4,
-        _bill_cases,
-        _judge(monthly_bill, BILL_MISTAKES, "dollars", 1e-3),  # rounding to cents is right as well
-        (
-            "What does the API count: texts, or something in them?",
-            "The month's tokens are the texts times the mean of token_counts; the price is for 1,000,000 of them.",
-            "The share that waits pays (1 - batch_discount), the rest pays 1.",
-            "bill at list price * (1 - batch_share * batch_discount)",
-        ),
-    ),
-    "12.2": Task(
-        "12.2",
-        "How many machines",
-        4,
-        _machines_cases,
-        _judge(machines_needed, MACHINES_MISTAKES, "machines"),
-        (
-            "First ask what one machine can do in a month, then how many of those you need.",
-            "Utilisation makes a machine's capacity smaller, and so does a peak. An hour has 3600 seconds.",
-            "Divide, round up with math.ceil, then add the spare machines.",
-            "math.ceil(texts_per_month / (texts_per_s * utilisation * 730 * 3600 / peak_factor)) + spare",
-        ),
-    ),
-    "12.3": Task(
-        "12.3",
-        "A break-even that one machine can reach",
-        4,
-        _break_even_cases,
-        _judge(reachable_break_even, BREAK_EVEN_MISTAKES, "texts a month"),
-        (
-            "Which costs are there whatever the volume, and what does the API bill for one text?",
-            "Fixed: the rent of all 730 hours, and engineering. One text: its tokens times the price, over 1,000,000.",
-            "Divide the one by the other. If that is more than the capacity, return math.inf.",
-        ),
-    ),
+    task.id: task
+    for task in (
+        Task("12.1", _bill_cases, BILL),
+        Task("12.2", _machines_cases, MACHINES),
+        Task("12.3", _break_even_cases, BREAK_EVEN),
+    )
 }

@@ -2,7 +2,7 @@
 
 import heapq
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -309,44 +309,11 @@ def never_late(*case: float) -> Plan:
     return _plan(machines, startup + texts / rate / machines, usd)
 
 
-TASKS: Mapping[str, Task] = {
-    "13.1": Task(
-        "13.1",
-        "Shards of equal tokens",
-        4,
-        _assign_cases,
-        _judge_assign,
-        (
-            "Rows cost by their tokens. Which order of rows makes the last decisions small ones?",
-            "Go through the rows from the longest to the shortest, and keep the tokens of each shard so far.",
-            "Each row goes to the shard with the fewest tokens so far; heapq finds it quickly.",
-            "sorted(range(len(token_counts)), key=lambda row: -token_counts[row]), and a heap of (tokens, shard).",
-        ),
-    ),
-    "13.2": Task(
-        "13.2",
-        "A pool that doesn't starve",
-        4,
-        _actor_cases,
-        _judge_actors,
-        (
-            "Start with one machine: what is left for actors once the task has its CPUs?",
-            "On several machines, the task lies on one of them. Try each, and take the best.",
-            "A machine of c CPUs holds floor(c / cpus_each) actors; with the task, floor((c - task_cpus) / cpus_each).",
-            "Floats lose an actor: (1 - 0.4) / 0.2 is below 3. Count whole ten-thousandths: round(cpus * 10_000).",
-        ),
-    ),
-    "13.3": Task(
-        "13.3",
-        "Machines for a deadline",
-        4,
-        _machines_cases,
-        _judge_machines,
-        (
-            "Every machine first starts up. How much of the deadline is left to compute in?",
-            "One machine would compute for texts / texts_per_s seconds; divide by what is left, and round up.",
-            "The hours are the start-up and each machine's part of the work; the bill is machines * hours * price.",
-            "If the start-up takes the whole deadline, return (0, math.inf, math.inf).",
-        ),
-    ),
+TASKS = {
+    task.id: task
+    for task in (
+        Task("13.1", _assign_cases, _judge_assign),
+        Task("13.2", _actor_cases, _judge_actors),
+        Task("13.3", _machines_cases, _judge_machines),
+    )
 }

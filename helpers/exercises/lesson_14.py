@@ -271,66 +271,10 @@ def separation_of(name: str, first: list[str], second: list[str], labels: NDArra
 TASKS = {
     task.id: task
     for task in (
-        Task(
-            "14.1",
-            "Embed both sides of the pairs, each distinct text once",
-            3,
-            _embedding_cases,
-            _judge_embedding,
-            (
-                "Many pairs share a sentence. How often does the encoder have to see it?",
-                "`dict.fromkeys` keeps the order and drops what is double; a dictionary from text to row does the rest.",
-                "Encode the distinct texts in one call, then pick rows: `vectors[[row[t] for t in sentence1]]`.",
-            ),
-            _embedding_probe,
-        ),
-        Task(
-            "14.2",
-            "Quality as separation",
-            2,
-            _separation_cases,
-            _judge_separation,
-            (
-                "Two groups, two means, one difference.",
-                "`similarities[labels == 1]` picks the similar pairs; a bad model may come out negative.",
-            ),
-        ),
-        Task(
-            "14.3",
-            "Texts a second: warm-up, repeats, median",
-            3,
-            _speed_cases,
-            _judge_speed,
-            (
-                "The first call pays for things that later calls don't. Leave it out of the timing.",
-                "Read `clock()` before and after one `encode` of the whole list; nothing else belongs between.",
-                "`np.median` of len(texts) / seconds over the repeats.",
-            ),
-            _speed_probe,
-        ),
-        Task(
-            "14.4",
-            "Rank by the combined score",
-            2,
-            _rank_cases,
-            _judge_rank,
-            (
-                "quality * (0.7 + 0.3 * speed factor), and the factor never passes 1.",
-                "`sorted(..., key=..., reverse=True)`; the cap is the second argument.",
-            ),
-        ),
-        Task(
-            "14.5",
-            "Put it together: OpenSourceEmbeddingBenchmark",
-            5,
-            _benchmark_cases,
-            _judge_benchmark,
-            (
-                "`load_models` fills a dictionary from name to model; what fails goes into `self.unavailable`.",
-                "Catch `CourseError` around `load`, store `str(error)` under the name, and continue with the next.",
-                "Cosine is the dot product of rows over both lengths; then call the four functions above.",
-            ),
-            _benchmark_probe,
-        ),
+        Task("14.1", _embedding_cases, _judge_embedding, _embedding_probe),
+        Task("14.2", _separation_cases, _judge_separation),
+        Task("14.3", _speed_cases, _judge_speed, _speed_probe),
+        Task("14.4", _rank_cases, _judge_rank),
+        Task("14.5", _benchmark_cases, _judge_benchmark, _benchmark_probe),
     )
 }

@@ -532,46 +532,10 @@ def _shown(value: Any) -> str:
 
 
 TASKS = {
-    "15.1": Task(
-        "15.1",
-        "Chunks that lose nothing",
-        4,
-        _chunk_cases,
-        _judge_chunks,
-        (
-            "How many of the text's own tokens fit into one reading? The model puts two of its own to them.",
-            "If a chunk holds `size` tokens and shares `overlap` with the next, how far apart do the two begin?",
-            "Which is the last start that still adds a token? A chunk that begins at len(token_ids) - overlap has "
-            "only tokens that the one before it had.",
-            "range(0, max(1, len(token_ids) - overlap), size - overlap) gives the starts.",
-        ),
-    ),
-    "15.2": Task(
-        "15.2",
-        "The faults of a deployment",
-        4,
-        _audit_cases,
-        _judge_audit,
-        (
-            "Take the table line by line: each fault is one comparison of two or three entries.",
-            "Two things make unit vectors, and only a dot product needs them. Prompts are compared on both sides.",
-            "What reaches the model is the longest text, or a chunk where that is shorter: min of the two, with "
-            "chunk_tokens None meaning no chunks. cold has two ways: a load for each request, or a start from the hub.",
-            'reaches = min(d["longest_text"], d["chunk_tokens"] or d["longest_text"]), then '
-            '"truncation": reaches > d["max_seq_length"].',
-        ),
-    ),
-    "15.3": Task(
-        "15.3",
-        "Does it keep its promise?",
-        4,
-        _assess_cases,
-        _judge_assess,
-        (
-            "Sort first. An infinite latency sorts to the end, where it belongs.",
-            "The nearest rank of share q among n requests is ceil(q * n), counted from 1.",
-            'scipy.stats.binomtest(within, n).proportion_ci(0.95, method="exact") has the fields low and high.',
-            '"meets" if low >= share, "misses" if high < share, else "open".',
-        ),
-    ),
+    task.id: task
+    for task in (
+        Task("15.1", _chunk_cases, _judge_chunks),
+        Task("15.2", _audit_cases, _judge_audit),
+        Task("15.3", _assess_cases, _judge_assess),
+    )
 }

@@ -17,7 +17,7 @@ from helpers.checks import check, hint
 model = load("all-MiniLM-L6-v2")
 
 # %% [markdown]
-# ## 01.1 Mean pooling (4 points)
+# ## {{01.1}}
 #
 # A transformer returns one vector a token, padding included. Make one vector a text.
 
@@ -49,7 +49,7 @@ check("01.1", mean_pooling)
 hint("01.1", 1)
 
 # %% [markdown]
-# ## 01.2 Rank documents (3 points)
+# ## {{01.2}}
 #
 # The vectors below aren't normalised, as with many models.
 
@@ -81,7 +81,7 @@ check("01.2", rank_documents)
 hint("01.2", 1)
 
 # %% [markdown]
-# ## 01.3 Count what truncation throws away (3 points)
+# ## {{01.3}}
 #
 # `encode` cuts a text at `max_seq_length` tokens and says nothing. Count the loss before you trust it.
 

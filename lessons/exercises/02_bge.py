@@ -19,7 +19,7 @@ from helpers.checks import check, hint
 model = load("BAAI/bge-small-en-v1.5")
 
 # %% [markdown]
-# ## 02.1 Pool as the model was trained (3 points)
+# ## {{02.1}}
 #
 # BGE takes the first token, MiniLM the mean, some models the maximum; after it comes unit length. Some tokenizers
 # put the padding in front, and then the first token isn't in the first place.
@@ -59,7 +59,7 @@ check("02.1", pool)
 hint("02.1", 1)
 
 # %% [markdown]
-# ## 02.2 The instruction on the right side (3 points)
+# ## {{02.2}}
 #
 # Queries and documents arrive mixed, as they do in a service. Each gets the prompt of its own side, and some
 # models have none for one of the sides.
@@ -92,7 +92,7 @@ check("02.2", embed)
 hint("02.2", 1)
 
 # %% [markdown]
-# ## 02.3 A threshold of your own (4 points)
+# ## {{02.3}}
 #
 # Find the threshold from labelled pairs. Similar pairs are rare here, as duplicates are, so the measure is F1: the
 # harmonic mean of precision (how many of the pairs called similar are) and recall (how many of the similar pairs
@@ -129,7 +129,7 @@ check("02.3", calibrate_threshold)
 hint("02.3", 1)
 
 # %% [markdown]
-# ## 02.4 Which pooling was it? (2 points)
+# ## {{02.4}}
 #
 # You have a service's embeddings and can run the same encoder, but nobody remembers the pooling. Find out from
 # numbers, with your `pool` of the first task: where the lowest cosine is 1 (but for rounding), that was it.

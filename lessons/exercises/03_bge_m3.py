@@ -13,7 +13,7 @@ import numpy as np
 from helpers.checks import check, hint
 
 # %% [markdown]
-# ## 03.1 Lexical score (2 points)
+# ## {{03.1}}
 #
 # The weights are what `encode(..., return_sparse=True)["lexical_weights"]` gives for one text.
 
@@ -44,7 +44,7 @@ check("03.1", lexical_score)
 hint("03.1", 1)
 
 # %% [markdown]
-# ## 03.2 Late interaction (3 points)
+# ## {{03.2}}
 #
 # The ColBERT score, from what `encode(..., return_colbert_vecs=True)["colbert_vecs"]` gives for two texts.
 
@@ -72,7 +72,7 @@ check("03.2", colbert_score)
 hint("03.2", 1)
 
 # %% [markdown]
-# ## 03.3 Fuse and rank (4 points)
+# ## {{03.3}}
 #
 # Three kinds of score for one query live on three scales. Bring each to the range 0 to 1, weigh, add, rank.
 
@@ -111,7 +111,7 @@ check("03.3", fuse)
 hint("03.3", 1)
 
 # %% [markdown]
-# ## 03.4 Bytes a document (2 points)
+# ## {{03.4}}
 #
 # What one document costs in each of the three indexes, before any compression.
 

@@ -18,7 +18,7 @@ model = adapters.load(0.01)  # a small real model, trained with E5's prefixes
 print(model.prompts)
 
 # %% [markdown]
-# ## 04.1 Prefixes by role (2 points)
+# ## {{04.1}}
 #
 # In search the two sides play different parts. In a symmetric task, such as finding duplicates, they play the same.
 
@@ -51,7 +51,7 @@ check("04.1", embed_sides)
 hint("04.1", 1)
 
 # %% [markdown]
-# ## 04.2 InfoNCE (3 points)
+# ## {{04.2}}
 #
 # The loss behind E5. The vectors below aren't normalised, and one batch comes with E5's own temperature: mind what
 # `exp` makes of large numbers.
@@ -86,7 +86,7 @@ check("04.2", info_nce)
 hint("04.2", 1)
 
 # %% [markdown]
-# ## 04.3 Last-token pooling (3 points)
+# ## {{04.3}}
 #
 # A batch comes padded on the right or on the left, and your function isn't told which.
 
@@ -119,7 +119,7 @@ check("04.3", last_token_pooling)
 hint("04.3", 1)
 
 # %% [markdown]
-# ## 04.4 A decision that survives (3 points)
+# ## {{04.4}}
 #
 # Decide which pairs to call alike, for models whose cosines lie anywhere. You have cosines of unrelated pairs by the
 # same model, the *background*, and the share of unrelated pairs that you are willing to let through.

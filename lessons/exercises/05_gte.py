@@ -16,7 +16,7 @@ import torch
 from helpers.checks import check, hint
 
 # %% [markdown]
-# ## 05.1 One similarity as a number (2 points)
+# ## {{05.1}}
 #
 # The vectors are of any length, as with many models. The result goes into a log line, so it must be a number.
 
@@ -47,7 +47,7 @@ check("05.1", similarity_score)
 hint("05.1", 1)
 
 # %% [markdown]
-# ## 05.2 Instructions for queries, in two forms (3 points)
+# ## {{05.2}}
 #
 # gte-Qwen2 and Qwen3-Embedding take an instruction, in two forms that differ by one space. `encode` is any
 # encoder; the one in the check sees every character.
@@ -90,7 +90,7 @@ check("05.2", instructed)
 hint("05.2", 1)
 
 # %% [markdown]
-# ## 05.3 Attention masks, causal and bidirectional (4 points)
+# ## {{05.3}}
 #
 # The tokenizer's mask says which tokens are real. Make of it the mask that attention needs: who may look at whom.
 # Padding can stand on the right or on the left.
@@ -128,7 +128,7 @@ check("05.3", visible)
 hint("05.3", 1)
 
 # %% [markdown]
-# ## 05.4 A detector of causal attention (3 points)
+# ## {{05.4}}
 #
 # You get a model as a function and may call it as often as you like. Find out whether it is causal. One of the
 # models in the check looks only at its neighbours, one looks at nothing but the token itself, and one rounds

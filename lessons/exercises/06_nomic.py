@@ -22,7 +22,7 @@ nomic = load("nomic-ai/nomic-embed-text-v1.5", source="stand-in")
 nomic.prompts |= {"clustering": "clustering: ", "classification": "classification: "}
 
 # %% [markdown]
-# ## 06.1 Shorten by Nomic's recipe (3 points)
+# ## {{06.1}}
 #
 # Layer norm over the full vector, then the slice, then unit length. The vectors below come from no model that
 # you know: their numbers have no mean of zero.
@@ -55,7 +55,7 @@ check("06.1", matryoshka)
 hint("06.1", 1)
 
 # %% [markdown]
-# ## 06.2 Choose the smallest size that surely keeps the quality (3 points)
+# ## {{06.2}}
 #
 # The same queries were scored at several sizes. Take the differences query by query, `short - keep * full`, and
 # the 95 percent interval of their mean (mean ± `1.96` standard errors, or a bootstrap). A size will do if the
@@ -96,7 +96,7 @@ check("06.2", smallest_size)
 hint("06.2", 1)
 
 # %% [markdown]
-# ## 06.3 Score long documents by their best passage (4 points)
+# ## {{06.3}}
 #
 # Cut each document into overlapping passages, encode them, and let a document score what its best passage
 # scores. Passages begin at words 0, `size - overlap`, `2 * (size - overlap)` and so on; the first one that
@@ -146,7 +146,7 @@ check("06.3", best_passage_scores)
 hint("06.3", 1)
 
 # %% [markdown]
-# ## 06.4 Encode for a task (2 points)
+# ## {{06.4}}
 #
 # Nomic's documentation names four tasks, `search_query`, `search_document`, `clustering` and `classification`.
 # `nomic.prompts` calls the first two `query` and `document`. Print it, then bridge the two.

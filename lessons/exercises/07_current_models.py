@@ -16,7 +16,7 @@ import numpy as np
 from helpers.checks import check, hint
 
 # %% [markdown]
-# ## 07.1 A static embedder (4 points)
+# ## {{07.1}}
 #
 # Look up each token's vector, weight it, average, and give the result length one. The tokens come ready cut.
 
@@ -57,7 +57,7 @@ check("07.1", static_embeddings)
 hint("07.1", 1)
 
 # %% [markdown]
-# ## 07.2 A Pareto front of complete runs (4 points)
+# ## {{07.2}}
 #
 # A model is on the front if no other model is at least as good *and* at most as large, with one of the two better.
 # Only models with a complete run, a known score and a known size take part.
@@ -103,7 +103,7 @@ check("07.2", pareto_front)
 hint("07.2", 1)
 
 # %% [markdown]
-# ## 07.3 A shortlist by licence, context and code (2 points)
+# ## {{07.3}}
 #
 # Your company ships a product, reads long texts, and runs no code from a model's repository. What it doesn't know,
 # it doesn't ship.
@@ -144,7 +144,7 @@ check("07.3", shortlist)
 hint("07.3", 1)
 
 # %% [markdown]
-# ## 07.4 Compare where it is fair (2 points)
+# ## {{07.4}}
 #
 # Two models, their runs of several benchmarks. How far is one ahead of the other, on each benchmark that both have
 # completed?

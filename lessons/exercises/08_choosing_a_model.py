@@ -13,7 +13,7 @@ from typing import Any
 from helpers.checks import check, hint
 
 # %% [markdown]
-# ## 08.1 A filter with three answers (4 points)
+# ## {{08.1}}
 #
 # A need is met, failed, or nobody knows. Keep the three apart: the first goes on, the second is out, and the third
 # is a question that a person can answer.
@@ -58,7 +58,7 @@ check("08.1", verdicts)
 hint("08.1", 1)
 
 # %% [markdown]
-# ## 08.2 One benchmark, and the unranked named (4 points)
+# ## {{08.2}}
 #
 # Rank by one benchmark. A model without a complete run has no rank there, good or bad. Don't lose it, though: it
 # goes to the end, to be measured.

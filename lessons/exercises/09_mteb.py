@@ -10,7 +10,7 @@
 from helpers.checks import check, hint
 
 # %% [markdown]
-# ## 09.1 The zero-shot share (3 points)
+# ## {{09.1}}
 #
 # How much of a benchmark has a model not been trained on?
 
@@ -43,7 +43,7 @@ check("09.1", zero_shot_share)
 hint("09.1", 1)
 
 # %% [markdown]
-# ## 09.2 Two means (3 points)
+# ## {{09.2}}
 #
 # The leaderboard shows a mean over tasks, and a mean over task types. They differ where a type has many tasks.
 
@@ -75,7 +75,7 @@ check("09.2", means)
 hint("09.2", 1)
 
 # %% [markdown]
-# ## 09.3 Borda points (4 points)
+# ## {{09.3}}
 #
 # The leaderboard ranks by Borda count: each task is a voter, and a model gets a point for every model it beats there.
 

@@ -15,7 +15,7 @@ import numpy as np
 from helpers.checks import check, hint
 
 # %% [markdown]
-# ## 10.1 Encode within a token budget (4 points)
+# ## {{10.1}}
 #
 # Put texts of similar length together, in as few calls as the budget allows, and give the vectors back in the order
 # of the texts. The check watches what you pass to `encode`.
@@ -60,7 +60,7 @@ check("10.1", encode_in_budget)
 hint("10.1", 1)
 
 # %% [markdown]
-# ## 10.2 The share of padding (2 points)
+# ## {{10.2}}
 #
 # How much of what a plan computes is thrown away?
 
@@ -92,7 +92,7 @@ check("10.2", padding_share)
 hint("10.2", 1)
 
 # %% [markdown]
-# ## 10.3 Mean pooling without padding (3 points)
+# ## {{10.3}}
 #
 # The token embeddings of all texts stand in one long row, one text behind the other. There is no mask: only lengths.
 
@@ -124,7 +124,7 @@ check("10.3", packed_mean)
 hint("10.3", 1)
 
 # %% [markdown]
-# ## 10.4 What a crash left to do (3 points)
+# ## {{10.4}}
 #
 # Suppose that, unlike with `stream`, several workers share a folder, and the power went. Part k is
 # `part-{k:05}.parquet`; a file that ends in `.tmp` was not finished. Which rows are still to be encoded?

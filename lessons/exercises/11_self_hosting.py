@@ -17,7 +17,7 @@ import numpy as np
 from helpers.checks import check, hint
 
 # %% [markdown]
-# ## 11.1 Now, later or never (3 points)
+# ## {{11.1}}
 #
 # A queue is measured in tokens, since that is what computing costs. A request that fits goes in (200). One that
 # doesn't fit now, but would fit into an empty queue, is told when there will be room: 429, and in the header
@@ -58,7 +58,7 @@ check("11.1", admit)
 hint("11.1", 1)
 
 # %% [markdown]
-# ## 11.2 Batches that pad little and mix nothing up (4 points)
+# ## {{11.2}}
 #
 # The texts of all waiting requests go through the encoder together. A batch costs its longest text times its number
 # of texts, since the shorter ones are padded, and every call of `encode` costs as much as `20` tokens more. Keep every
@@ -110,7 +110,7 @@ check("11.2", serve)
 hint("11.2", 1)
 
 # %% [markdown]
-# ## 11.3 The answer in OpenAI's shape (3 points)
+# ## {{11.3}}
 #
 # The default of OpenAI's API is `float`; its Python client asks for `base64`, which is shorter than printed numbers
 # and quicker to read: the bytes of the vector as little-endian float32, in base64. The body is

@@ -15,7 +15,7 @@ from helpers.checks import check, hint
 HOURS_PER_MONTH = 730
 
 # %% [markdown]
-# ## 12.1 A bill with a batch share (4 points)
+# ## {{12.1}}
 #
 # You counted the tokens of a sample of your texts. Part of the month's texts can wait for the batch price. The
 # batch discount is the share of the price that is taken off.
@@ -55,7 +55,7 @@ check("12.1", monthly_bill)
 hint("12.1", 1)
 
 # %% [markdown]
-# ## 12.2 How many machines (4 points)
+# ## {{12.2}}
 #
 # Machines are bought whole, for the busiest hour, with room to spare, and some stand by in case one fails.
 
@@ -93,7 +93,7 @@ check("12.2", machines_needed)
 hint("12.2", 1)
 
 # %% [markdown]
-# ## 12.3 A break-even that one machine can reach (4 points)
+# ## {{12.3}}
 #
 # A break-even above the machine's capacity is no break-even: say so with infinity.
 

@@ -14,7 +14,7 @@ import math
 from helpers.checks import check, hint
 
 # %% [markdown]
-# ## 13.1 Shards of equal tokens (4 points)
+# ## {{13.1}}
 #
 # A job ends when its slowest shard does. A shard's time follows its tokens, not its rows. Corpora are often sorted,
 # or have their long rows at regular places: neither slices of equal rows nor dealing out in turn is safe. No shard
@@ -53,7 +53,7 @@ check("13.1", assign)
 hint("13.1", 1)
 
 # %% [markdown]
-# ## 13.2 A pool that doesn't starve (4 points)
+# ## {{13.2}}
 #
 # Actors hold their CPUs until the job ends. A task that reads asks for CPUs too, and if no machine has them left, it
 # never starts and the actors wait for it for ever. How large may the pool be?
@@ -96,7 +96,7 @@ check("13.2", most_actors)
 hint("13.2", 1)
 
 # %% [markdown]
-# ## 13.3 Machines for a deadline (4 points)
+# ## {{13.3}}
 #
 # A corpus must be embedded by a deadline. Every machine first starts up, then does its equal part of the texts; all
 # are rented, by the second, from the first boot to the last vector.

@@ -21,7 +21,7 @@ from helpers import data, load
 from helpers.checks import check, hint
 
 # %% [markdown]
-# ## 14.1 Embed the pairs (3 points)
+# ## {{14.1}}
 #
 # Pairs repeat sentences. Encode each distinct text once, all in one call.
 
@@ -59,7 +59,7 @@ check("14.1", embed_pairs)
 hint("14.1", 1)
 
 # %% [markdown]
-# ## 14.2 Quality (2 points)
+# ## {{14.2}}
 
 
 # %%
@@ -85,7 +85,7 @@ check("14.2", separation)
 hint("14.2", 1)
 
 # %% [markdown]
-# ## 14.3 Speed (3 points)
+# ## {{14.3}}
 #
 # The clock is a parameter, so that it can be checked with a made-up one.
 
@@ -126,7 +126,7 @@ check("14.3", texts_per_second)
 hint("14.3", 1)
 
 # %% [markdown]
-# ## 14.4 Rank (2 points)
+# ## {{14.4}}
 #
 # Combined score: quality × (0.7 + 0.3 × speed factor), where the speed factor is speed / cap and never above 1.
 
@@ -158,7 +158,7 @@ check("14.4", rank_models)
 hint("14.4", 1)
 
 # %% [markdown]
-# ## 14.5 The benchmark (5 points)
+# ## {{14.5}}
 #
 # Put the four together. A model that can't be loaded must not end the run.
 

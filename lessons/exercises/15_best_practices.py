@@ -15,7 +15,7 @@ from scipy import stats
 from helpers.checks import check, hint
 
 # %% [markdown]
-# ## 15.1 Chunks that lose nothing (4 points)
+# ## {{15.1}}
 #
 # A text of more tokens than the model reads is cut off in silence. Cut it yourself, so that each token is in some
 # chunk, and an answer of up to `overlap` tokens that lies across a cut is whole in one of its two neighbours.
@@ -54,7 +54,7 @@ check("15.1", chunks)
 hint("15.1", 1)
 
 # %% [markdown]
-# ## 15.2 The faults of a deployment (4 points)
+# ## {{15.2}}
 #
 # None of these raises an error. A deployment is a dict; these are its entries:
 #
@@ -121,7 +121,7 @@ check("15.2", audit)
 hint("15.2", 1)
 
 # %% [markdown]
-# ## 15.3 Does it keep its promise? (4 points)
+# ## {{15.3}}
 #
 # "Nine of ten requests within so many milliseconds" is a promise about all requests to come, and you measured some
 # hundred. A request that got no answer has an infinite latency. Say of each deployment what was measured, between

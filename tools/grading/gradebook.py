@@ -23,7 +23,7 @@ from nbgrader.apps import NbGraderAPI
 from nbgrader.preprocessors import SaveAutoGrades
 from traitlets.config.loader import PyFileConfigLoader
 
-from helpers.checks import SIGNS
+from helpers.checks.tasks import SIGNS
 from helpers.errors import CourseError
 from tools.grading.collect import Found
 from tools.grading.export import Row

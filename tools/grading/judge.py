@@ -22,7 +22,6 @@ from tools.grading.remote import EndedError, LearnersError, Remote, Submission
 from tools.grading.sandbox import Limits, Rooms
 
 JUDGE_MB = 3000  # what judging may take beyond what this process has: a hostile value must not fill the machine
-TOLD = 600  # characters of a message
 
 
 @dataclass(frozen=True)
@@ -91,29 +90,19 @@ def _best(task: Task, answers: list[Remote], seed: int) -> Outcome:
     return outcomes[0] if outcomes else Outcome(task.id, "not attempted", "there is no such function.", 0)
 
 
-def judged(task: Task, answer: Any, seed: int) -> Outcome:  # noqa: PLR0911, an outcome each
+def judged(task: Task, answer: Any, seed: int) -> Outcome:
     """What `helpers.checks.check` finds, for an answer that lives in the sandbox."""
-    cases, given = task.cases(seed), task.cases(seed)
-    values: list[Any] = [None] * len(cases)
-    try:
-        for i in np.random.default_rng([seed, zlib.crc32(task.id.encode())]).permutation(len(cases)):
-            values[i] = task.probe(answer, given[i])
-    except NotImplementedError:
-        return Outcome(task.id, "not attempted", f"{task.title}: replace the stub with your code.", 0)
-    except LearnersError as error:
-        line = f" in line {error.line}" if error.line else ""
-        return Outcome(task.id, "error", f"your code raised {type(error).__name__} ({error}){line}.", 0)
-    except Exception as error:  # the probe's own, about a value it could not use
-        return Outcome(task.id, "error", f"your code returned what can't be used ({type(error).__name__}).", 0)
-    if all(value is None or value is Ellipsis for value in values):
-        return Outcome(task.id, "not attempted", f"{task.title}: it returns nothing yet.", 0)
-    try:
-        message = task.judge(cases, values)
-    except Exception as error:
-        return Outcome(task.id, "wrong", f"what it returns can't be compared: {error}"[:TOLD] + ".", 0)
-    if message:
-        return Outcome(task.id, "wrong", message[:TOLD], 0)
-    return Outcome(task.id, "right", f"{task.title}.", task.points)
+    draw = np.random.default_rng([seed, zlib.crc32(task.id.encode())])
+    order = draw.permutation(len(task.cases(seed))).tolist()
+    return checks.outcome(task, answer, seed=seed, order=order, described=_described)
+
+
+def _described(error: Exception) -> str:
+    """An exception in words: what the learner's code raised, or the probe's own, about a value it could not use."""
+    if not isinstance(error, LearnersError):
+        return f"your code returned what can't be used ({type(error).__name__})"
+    line = f" in line {error.line}" if error.line else ""
+    return f"your code raised {type(error).__name__}{f' ({error})' if str(error) else ''}{line}"
 
 
 def judge_apart(

@@ -65,7 +65,9 @@ def furnish(folder: Path) -> Rooms:
     """Make the folders that submissions see, in `folder`."""
     rooms = Rooms(folder / "course", folder / "models")
     source = Path(helpers.__file__).parent
-    shutil.copytree(source, rooms.helpers / "helpers", ignore=shutil.ignore_patterns("exercises", "__pycache__"))
+    shutil.copytree(
+        source, rooms.helpers / "helpers", ignore=shutil.ignore_patterns("exercises", "checks", "__pycache__")
+    )
     shutil.copy(INSIDE / "checks.py", rooms.helpers / "helpers" / "checks.py")
     shutil.copy(INSIDE / "lazy.py", rooms.helpers / "helpers" / "__init__.py")
     rooms.models.mkdir()

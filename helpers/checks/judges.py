@@ -1,0 +1,226 @@
+"""Judges that are declared: a reference, the form of its answer, and a sentence for each usual mistake.
+
+`ByReference` compares what an answer returns with what the reference returns. Where they differ it names the mistake
+that gives the same values, else the trap in which the first wrong case lies, else what to do. What is judged by its
+behaviour, such as the batches it asks for, keeps a judge of its own.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helpers.checks.tasks import Case
+
+Answer = Callable[..., Any]
+
+
+class MalformedError(ValueError):
+    """An answer that can't be compared; the message is the sentence for the learner."""
+
+
+class Form(Protocol):
+    """How answers of one kind are read and compared, and how a difference is put into words."""
+
+    def read(self, value: Any, right: Any) -> Any:
+        """The value as it is compared; MalformedError where it hasn't the reference's form."""
+
+    def same(self, one: Any, other: Any) -> bool:
+        """Whether two read values are the same."""
+
+    def difference(self, got: Any, right: Any) -> str:
+        """The difference, in words."""
+
+
+@dataclass(frozen=True)
+class ByReference:
+    """A judge: the right values are the reference's, and a mistake is named if it explains every wrong value.
+
+    Args:
+        reference: the task's function.
+        form: of what it returns.
+        advice: what to do where nothing else is known.
+        mistakes: a sentence to what makes this mistake: a function with the reference's arguments, or the reference's
+            own keyword arguments that do.
+        traps: a sentence to whether a case is of the sort that it warns of.
+        about: the case in words, where the difference alone says too little.
+    """
+
+    reference: Answer
+    form: Form
+    advice: str
+    mistakes: Mapping[str, Answer | dict[str, Any]]
+    traps: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
+    about: Callable[..., str] = lambda *case: ""
+
+    def __call__(self, cases: Sequence[Case], values: Sequence[Any]) -> str | None:
+        """None if every value is right, else the sentence for the learner."""
+        right = [self.form.read(value, value) for value in (self.reference(*case) for case in cases)]
+        try:
+            got = [self.form.read(value, other) for value, other in zip(values, right, strict=True)]
+        except MalformedError as problem:
+            return str(problem)
+        wrong = [i for i in range(len(cases)) if not self.form.same(got[i], right[i])]
+        if not wrong:
+            return None
+        first = cases[wrong[0]]
+        difference = self.form.difference(got[wrong[0]], right[wrong[0]]) + self.about(*first)
+        for sentence in self.mistakes:
+            if all(self._explains(sentence, cases[i], got[i]) for i in wrong):
+                return f"{sentence}: {difference}."
+        for sentence, holds in self.traps.items():
+            if holds(*first):
+                return f"{difference}, where {sentence}."
+        return f"{difference}. {self.advice}"
+
+    def tells_apart(self, *case: Any) -> bool:
+        """Whether on this case the reference and each mistake give different answers; to draw cases by."""
+        answers = [
+            self.form.read(answer(*case), None) for answer in (self.reference, *map(self.mistaken, self.mistakes))
+        ]
+        return not any(self.form.same(one, other) for i, one in enumerate(answers) for other in answers[:i])
+
+    def mistaken(self, sentence: str) -> Answer:
+        """A function that makes this mistake."""
+        mistake = self.mistakes[sentence]
+        return partial(self.reference, **mistake) if isinstance(mistake, dict) else mistake
+
+    def _explains(self, sentence: str, case: Case, got: Any) -> bool:
+        made = self.mistaken(sentence)(*case)
+        return self.form.same(got, self.form.read(made, made))
+
+
+def array(value: Any) -> NDArray[np.float64]:
+    """Numbers of any library as one float64 array."""
+    if hasattr(value, "detach"):  # a tensor, perhaps with a gradient, perhaps in bfloat16
+        return np.asarray(value.detach().cpu().double().numpy())
+    if isinstance(value, list | tuple) and value and hasattr(value[0], "detach"):
+        return np.stack([array(row) for row in value])
+    return np.asarray(value, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number, within a tolerance; None only where `optional`, and then it equals None alone."""
+
+    wanted: str = "return one number"
+    rtol: float = 1e-6
+    atol: float = 1e-9
+    show: str = ",.3f"
+    unit: str = ""
+    optional: bool = False
+
+    def read(self, value: Any, right: Any) -> float | None:
+        if value is None and self.optional:
+            return None
+        got = array(value)
+        if got.shape != ():
+            raise MalformedError(f"the shape is {got.shape}; {self.wanted}.")
+        return float(got)
+
+    def same(self, one: float | None, other: float | None) -> bool:
+        if one is None or other is None:
+            return one is other
+        return math.isclose(one, other, rel_tol=self.rtol, abs_tol=self.atol)
+
+    def difference(self, got: float | None, right: float | None) -> str:
+        return f"{self._format(got)} instead of {self._format(right)}{self.unit}"
+
+    def _format(self, value: float | None) -> str:
+        return "None" if value is None else format(value, self.show)
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """An array of the reference's shape, within a tolerance."""
+
+    wanted: str = "one row a text"
+    atol: float = 1e-5
+
+    def read(self, value: Any, right: Any) -> NDArray[np.float64]:
+        got = array(value)
+        if right is not None and got.shape != np.shape(right):
+            raise MalformedError(f"the shape is {got.shape}, and it should be {np.shape(right)}: {self.wanted}.")
+        return got
+
+    def same(self, one: NDArray[Any], other: NDArray[Any]) -> bool:
+        return one.shape == other.shape and np.allclose(one, other, atol=self.atol)
+
+    def difference(self, got: NDArray[Any], right: NDArray[Any]) -> str:
+        place = tuple(np.argwhere(~np.isclose(got, right, atol=self.atol))[0])
+        return f"{got[place]:.3f} instead of {right[place]:.3f} at {list(map(int, place))}"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The numbers 0 to n - 1, each once, best first."""
+
+    of: str = "document"
+    values: str = "scores"
+
+    def read(self, value: Any, right: Any) -> list[int]:
+        got = np.asarray(value)
+        n = len(got) if right is None and got.ndim else len(right)
+        if got.shape != (n,):
+            raise MalformedError(
+                f"the shape is {got.shape}, and it should be ({n},): every {self.of}'s number, best first."
+            )
+        if not np.array_equal(np.sort(got), np.arange(n)):
+            raise MalformedError(
+                f"these aren't the numbers 0 to {n - 1}, each once: return positions (argsort), not {self.values}."
+            )
+        return [int(i) for i in got]
+
+    def same(self, one: list[int], other: list[int]) -> bool:
+        return one == other
+
+    def difference(self, got: list[int], right: list[int]) -> str:
+        place = next(i for i in range(len(right)) if got[i] != right[i])
+        where = "is first" if place == 0 else f"is at rank {place + 1}"
+        return f"{self.of} {got[place]} {where}, and {right[place]} should be"
+
+
+@dataclass(frozen=True)
+class Entries:
+    """A dict with the reference's keys, each value of one form."""
+
+    of: Form = Number()
+
+    def read(self, value: Any, right: Any) -> dict[Any, Any]:
+        keys = (right or value).keys()
+        if not isinstance(value, Mapping) or value.keys() != keys:
+            names = ", ".join(map(str, keys))
+            raise MalformedError(f"return a dict with the keys {names}; this is {str(value)[:60]}.")
+        return {key: self.of.read(value[key], right and right[key]) for key in keys}
+
+    def same(self, one: dict[Any, Any], other: dict[Any, Any]) -> bool:
+        return all(self.of.same(one[key], other[key]) for key in other)
+
+    def difference(self, got: dict[Any, Any], right: dict[Any, Any]) -> str:
+        key = next(key for key in right if not self.of.same(got[key], right[key]))
+        return f"{key} is {self.of.difference(got[key], right[key])}"
+
+
+@dataclass(frozen=True)
+class Places:
+    """A tuple, each place with a name and of one form."""
+
+    names: tuple[str, ...]
+    of: Form = Number()
+
+    def read(self, value: Any, right: Any) -> dict[str, Any]:
+        if not isinstance(value, list | tuple | np.ndarray) or len(value) != len(self.names):
+            raise MalformedError(
+                f"return {len(self.names)} values: {', '.join(self.names)}; this is {str(value)[:60]}."
+            )
+        return {name: self.of.read(one, one) for name, one in zip(self.names, value, strict=True)}
+
+    def same(self, one: dict[str, Any], other: dict[str, Any]) -> bool:
+        return Entries(self.of).same(one, other)
+
+    def difference(self, got: dict[str, Any], right: dict[str, Any]) -> str:
+        return Entries(self.of).difference(got, right)

@@ -1,0 +1,83 @@
+"""What a learner calls in a notebook: `check`, `hint` and `progress`.
+
+A check has four outcomes: right, wrong (with a sentence that says what was measured and what to look at), error (the
+learner's code raised), and not attempted.
+"""
+
+import importlib
+import pkgutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from helpers import doctor
+from helpers.checks import record
+from helpers.checks.tasks import Outcome, Task, outcome, task
+from helpers.errors import CourseError
+
+
+def check(task_id: str, answer: Any, *, seed: int = 0) -> Outcome:
+    """Check an answer: run it on the task's cases and judge what it returns.
+
+    What a person tries is kept for `progress`; what papermill, nbval or nbgrader run is not.
+
+    Args:
+        task_id: such as "01.2".
+        answer: the function or class that the task asks for, under any name.
+        seed: of the cases; another seed tries other inputs.
+    """
+    found = outcome(task(task_id), answer, seed=seed)
+    if found.status != "not attempted" and _someone_is_there():
+        record.keep(task_id, found.status)
+    return found
+
+
+def progress() -> Any:
+    """How far a learner has come: a table of done, open and points by lesson, and where it is kept.
+
+    Returns:
+        A data frame, a row a lesson and the sum below.
+    """
+    import pandas as pd
+
+    kept = record.read()
+    titles = {lesson["name"][:2]: lesson["title"] for lesson in doctor.course().get("lesson", [])}
+    exercises = pkgutil.iter_modules(importlib.import_module("helpers.exercises").__path__)
+    rows, every = {}, []
+    for name in sorted(found.name for found in exercises):
+        tasks = list(importlib.import_module(f"helpers.exercises.{name}").TASKS.values())
+        number = tasks[0].id[:2]
+        rows[f"{number} {titles.get(number, '')}".strip()] = _row(tasks, kept)
+        every += tasks
+    rows["all"] = _row(every, kept) | {"open": ""}
+    print(f"Kept in {str(record.place()).replace(str(Path.home()), '~')}; delete that file to begin anew.")
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _row(tasks: list[Task], kept: dict[str, record.Tried]) -> dict[str, str]:
+    """A line of the table: how many are done, which are open (and tried), the points."""
+    done = [t for t in tasks if kept.get(t.id) == "right"]
+    still = [f"{t.id} (tried)" if t.id in kept else t.id for t in tasks if t not in done]
+    return {
+        "done": f"{len(done)} of {len(tasks)}",
+        "points": f"{sum(t.points for t in done)} of {sum(t.points for t in tasks)}",
+        "open": ", ".join(still),
+    }
+
+
+def _someone_is_there() -> bool:
+    """Whether a person runs this in a notebook. What executes notebooks says that nobody can answer a question."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
+
+
+def hint(task_id: str, number: int = 1) -> None:
+    """Print a hint; the later ones say more.
+
+    Raises:
+        CourseError: there is no hint of that number.
+    """
+    hints = task(task_id).hints
+    if not 1 <= number <= len(hints):
+        raise CourseError(f"Task {task_id} has hints 1 to {len(hints)}; there is no hint {number}.")
+    print(f"Hint {number} of {len(hints)}: {hints[number - 1]}")
