@@ -24,7 +24,7 @@ lab: .venv/lab.stamp
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 serve: .venv/serve.stamp
-	$(BIN)/uvicorn helpers.server:app --host 127.0.0.1 --port 8000 --timeout-graceful-shutdown 30
+	$(BIN)/uvicorn helpers.server:create_app --factory --host 127.0.0.1 --port 8000 --timeout-graceful-shutdown 30
 
 build: .venv/test.stamp
 	$(BIN)/python -m tools.build
@@ -32,7 +32,7 @@ build: .venv/test.stamp
 
 .PHONY: doctor weights wheelhouse
 doctor:  # works before anything is installed
-	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) helpers/doctor.py
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m helpers.doctor
 
 weights: .venv/run.stamp
 	$(BIN)/python -m tools.weights $(LESSONS)

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers import data, environment, load, speed
-from helpers.encode import batches, cpu_has_bfloat16, encode, to_openvino
+from helpers import data, load
+from helpers.encode import batches, cpu_has_bfloat16, encode, to_openvino, token_counts
+from helpers.measure import environment, speed
 
 REPEATS, TEXTS, MEAN_TOKENS = 5, 400, 54
 
@@ -32,7 +33,7 @@ def corpus() -> list[str]:
     draw = np.random.default_rng(0)
     texts = [found[i] for i in draw.permutation(len(found))[:TEXTS]]
     for i in range(TEXTS):
-        if np.mean(speed.token_counts(model, texts)) <= MEAN_TOKENS:
+        if np.mean(token_counts(model, texts)) <= MEAN_TOKENS:
             break
         texts[i] = texts[i].split(". ")[0]
     return texts
@@ -52,7 +53,7 @@ def ways() -> dict[str, Callable[[list[str]], Any]]:
 
     def budget(texts: list[str]) -> Any:
         vectors = np.empty((len(texts), 384), dtype=np.float32)
-        for batch in batches(speed.token_counts(model, texts), 1024):
+        for batch in batches(token_counts(model, texts), 1024):
             vectors[batch] = model.encode([texts[i] for i in batch], batch_size=len(batch))
         return vectors
 
@@ -77,7 +78,7 @@ def main() -> None:
     torch.set_num_threads(1)
     texts, known = corpus(), ways()
     model = load("all-MiniLM-L6-v2", device="cpu")
-    lengths = speed.token_counts(model, texts)
+    lengths = token_counts(model, texts)
     reference = model.encode(texts)
     seconds: dict[str, list[float]] = {name: [] for name in known}
     deviation = {}

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from helpers import benchmark, data, load, plots
-from helpers.speed import Speed
+from helpers import benchmark, data, load
+from helpers.benchmark import plots
+from helpers.measure.speed import Speed
 
 
 def write_pairs(path: Path, texts: int = 2000) -> None:

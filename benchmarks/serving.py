@@ -27,9 +27,10 @@ import numpy as np
 import psutil
 from sentence_transformers import SentenceTransformer
 
-from helpers import data, environment, load, speed
+from helpers import data, load
 from helpers.bundled import minilm_folder
-from helpers.encode import cpu_has_bfloat16, encode
+from helpers.encode import cpu_has_bfloat16, encode, token_counts
+from helpers.measure import environment
 
 CLIENTS, SECONDS, MODEL = 32, 12, "all-MiniLM-L6-v2"
 MEAN_TOKENS = {"short": 20, "mixed": 54}
@@ -70,7 +71,7 @@ def texts(model: SentenceTransformer, kind: str) -> list[str]:
     if kind == "short":
         return [" ".join(text.split()[:15]) for text in chosen]
     for i in range(len(chosen)):
-        if np.mean(speed.token_counts(model, chosen)) <= MEAN_TOKENS[kind]:
+        if np.mean(token_counts(model, chosen)) <= MEAN_TOKENS[kind]:
             break
         chosen[i] = chosen[i].split(". ")[0]
     return [chosen[i] for i in draw.permutation(len(chosen))]
@@ -108,7 +109,8 @@ def running(command: list[str], ready: str, **env: str) -> Iterator[tuple[str, p
 
 
 def ours(**env: str) -> Any:
-    command = [sys.executable, "-m", "uvicorn", "helpers.server:app", "--host", "127.0.0.1", "--port", "{port}"]
+    command = [sys.executable, "-m", "uvicorn", "helpers.server:create_app", "--factory"]
+    command += ["--host", "127.0.0.1", "--port", "{port}"]
     return running(command, "/health", EMBED_THREADS="1", EMBED_DEVICE="cpu", EMBED_TRUNCATE="true", **env)
 
 
@@ -172,7 +174,7 @@ def table(infinity_python: str | None) -> None:
     rates: dict[tuple[str, str], float] = {}
     corpora = {kind: texts(model, kind) for kind in MEAN_TOKENS}
     for kind, corpus in corpora.items():
-        lengths = speed.token_counts(model, corpus)
+        lengths = token_counts(model, corpus)
         print(f"{kind}: {np.mean(lengths):.0f} tokens on average, {min(lengths)} to {max(lengths)}")
     print(f"\n{'server':28} {'lengths':8} {'answered':>9} {'texts/CPU-s':>12} {'against the brief':>18}")
     for name, start in servers.items():

@@ -24,7 +24,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from helpers import catalog, environment, models, speed, twins
+from helpers import catalog, models
+from helpers.encode import token_counts
+from helpers.measure import environment, speed
+from helpers.models import twins
 
 TOKENS, TEXTS, REPEATS = 128, 4, 3
 LARGE = 2_000_000_000
@@ -39,7 +42,7 @@ def seconds(name: str, device: str, layers: int | None) -> tuple[float, float]:
     texts = ["cat " * (TOKENS - 2)] * TEXTS
     with speed.peak_memory() as memory:
         model = twins.twin(name, device=device, dtype=DTYPE[device], layers=layers)
-        assert speed.token_counts(model, texts) == [TOKENS] * TEXTS
+        assert token_counts(model, texts) == [TOKENS] * TEXTS
         runs = []
         for _ in range(REPEATS + 1):
             start = clock()

@@ -5,10 +5,11 @@ Loading a model is left to `models`. What APIs and GPUs cost is in `facts/prices
 """
 
 import csv
-from difflib import get_close_matches
+import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -20,11 +21,12 @@ from pydantic import (
     model_validator,
 )
 
-from helpers.errors import CourseError
+from helpers.errors import CourseError, nearest
 
 FACTS = Path(__file__).parent / "facts"
 DEFAULT_TASK = "Given a web search query, retrieve relevant passages that answer the query"
 
+Row = TypeVar("Row", bound=BaseModel)
 Benchmark = Literal["MTEB(eng, v1)", "MTEB(eng, v2)", "MTEB(Multilingual, v2)"]
 
 # The column of each benchmark's mean, that of the tasks run, and how many a complete run has. (Of the 131
@@ -45,7 +47,8 @@ class Card(BaseModel):
 
     `params_*` count parameters, `memory_mb_mteb` is MB, scores are 0-100, and the `_n_of_` columns
     count the tasks behind a computed mean. Scores of `eng_v1`, `eng_v2` and `multilingual_v2` are
-    means over different tasks: never compare or average across them.
+    means over different tasks: never compare or average across them. `config_kwargs` is JSON for the argument of
+    `SentenceTransformer`; `truncation` says what a cut to fewer dimensions needs beyond cutting.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +87,8 @@ class Card(BaseModel):
     matryoshka_source: str | None
     trust_remote_code: YesNo
     trust_remote_code_source: str | None
+    config_kwargs: Annotated[dict[str, Any] | None, BeforeValidator(lambda cell: json.loads(cell) if cell else None)]
+    truncation: Literal["layer norm first"] | None
     training_code: str | None
     training_data: str | None
     eng_v1_published: Score
@@ -139,18 +144,23 @@ def cards(path: Path = FACTS / "models.csv") -> tuple[Card, ...]:
     Raises:
         CourseError: a row does not validate, or a name occurs twice; names the file and the row.
     """
-    found: dict[str, Card] = {}
+    rows: dict[str, Card] = {}
+    for number, row in _rows(path, Card):
+        if rows.setdefault(row.name.lower(), row) is not row:
+            raise CourseError(f"{path.name}, row {number}: {row.name} is listed twice.")
+    return tuple(rows.values())
+
+
+def _rows(path: Path, model: type[Row]) -> Iterator[tuple[int, Row]]:
+    """The validated rows of a file of facts, each with its number; an empty cell is None."""
     with path.open(encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
             try:
-                card = Card.model_validate({k: v or None for k, v in row.items()})
+                yield number, model.model_validate({column: cell or None for column, cell in row.items()})
             except ValidationError as error:
                 problem = error.errors()[0]
                 column = ".".join(map(str, problem["loc"])) or "the row"
                 raise CourseError(f"{path.name}, row {number}, {column}: {problem['msg']}.") from None
-            if found.setdefault(card.name.lower(), card) is not card:
-                raise CourseError(f"{path.name}, row {number}: {card.name} is listed twice.")
-    return tuple(found.values())
 
 
 def find(name: str) -> Card | None:
@@ -168,19 +178,9 @@ def card(name: str) -> Card:
     Raises:
         CourseError: the catalogue has no such model; proposes the nearest names.
     """
-    if found := find(name):
-        return found
+    if card := find(name):
+        return card
     raise CourseError(f"{name!r} isn't in the catalogue.{nearest(name, [c.name for c in cards()])}")
-
-
-def nearest(name: str, names: list[str]) -> str:
-    """' Did you mean a, b or c?' for the names that look most like `name`; '' if none does."""
-    lower = {known.lower(): known for known in names}
-    close = get_close_matches(name.strip().lower().split("/")[-1], lower, n=3, cutoff=0.5)
-    if not close:
-        return ""
-    *most, last = (lower[match] for match in close)
-    return f" Did you mean {', '.join(most) + ' or ' if most else ''}{last}?"
 
 
 class Price(BaseModel):
@@ -219,13 +219,4 @@ def prices(path: Path = FACTS / "prices.csv") -> tuple[Price, ...]:
     Raises:
         CourseError: a row does not validate; names the file and the row.
     """
-    found = []
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                found.append(Price.model_validate({k: v or None for k, v in row.items()}))
-            except ValidationError as error:
-                problem = error.errors()[0]
-                column = ".".join(map(str, problem["loc"])) or "the row"
-                raise CourseError(f"{path.name}, row {number}, {column}: {problem['msg']}.") from None
-    return tuple(found)
+    return tuple(price for _, price in _rows(path, Price))

@@ -1,7 +1,7 @@
 """Look for the usual troubles of a machine, each with its mend: `make doctor`, and lesson 00.
 
 It is the first thing that runs, before anything is installed and on a Python that may be too old. So it needs
-the standard library only, and is run as a file: `python helpers/doctor.py`.
+the standard library only (and of ours `files`, which needs no more): `python -m helpers.doctor`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 from typing import Any
 
+from helpers.files import answers
+
 PYTHONS = (3, 11), (3, 13)
 CACHE_GB, INSTALL_GB = 1.0, 5.0
-HUB_TIMEOUT_S = 3.0
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 LESSONS_OF = {"fast": "10", "serve": "11", "scale": "13", "lab": "09"}  # which lesson needs which extra of pyproject
 
@@ -166,23 +165,6 @@ def disk() -> Iterator[Finding]:
         elif free < gb:
             mend = f"make room, or {'put' if folder == root else 'set'} {other}"
             yield Finding(f"{free:.1f} GB of disk are free for {folder}, and {gb:.0f} are needed", mend)
-
-
-def answers(address: str) -> bool:
-    """Whether a server answers within 3 seconds."""
-    answered = threading.Event()
-
-    def ask() -> None:
-        try:
-            with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=HUB_TIMEOUT_S):
-                answered.set()
-        except (OSError, ValueError):
-            pass
-
-    asking = threading.Thread(target=ask, daemon=True)  # looking up a name has no time limit of its own
-    asking.start()
-    asking.join(HUB_TIMEOUT_S)
-    return answered.is_set()
 
 
 def hub() -> Iterator[Finding]:

@@ -1,4 +1,6 @@
-"""The one exception that the course raises on purpose: a sentence for the person at the keyboard."""
+"""The exceptions that the course raises on purpose, each a sentence for the person at the keyboard."""
+
+from difflib import get_close_matches
 
 
 class CourseError(ValueError):
@@ -14,3 +16,13 @@ class CourseError(ValueError):
 
 class OutOfReachError(CourseError):
     """Weights that can't be had: no hub, or a hub that refuses them, as it does a gated model without a login."""
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """' Did you mean a, b or c?' for the at most three names that look most like `name`; '' if none does."""
+    lower = {known.lower(): known for known in names}
+    close = get_close_matches(name.strip().lower().split("/")[-1], lower, n=3, cutoff=0.5)
+    if not close:
+        return ""
+    *most, last = (lower[match] for match in close)
+    return f" Did you mean {', '.join(most) + ' or ' if most else ''}{last}?"

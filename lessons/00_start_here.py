@@ -12,7 +12,7 @@
 import pandas as pd
 
 from helpers import bundled, doctor, load, models, weights
-from helpers.environment import environment, hub_cache
+from helpers.measure.environment import environment, hub_cache
 
 print(f"device {models.choose_device()}, torch {environment()['versions']['torch']}")
 

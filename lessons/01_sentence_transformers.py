@@ -21,10 +21,10 @@ from matplotlib import pyplot as plt
 from sentence_transformers import SentenceTransformer, util
 from transformers import AutoModel, AutoTokenizer
 
-from helpers import bundled, catalog, data, load, models
+from helpers import bundled, catalog, data, load, models, weights
 
 model = load("all-MiniLM-L6-v2")
-print(f"device {model.device}, sentence-transformers {sentence_transformers.__version__}, {model.weights}")
+print(f"device {model.device}, sentence-transformers {sentence_transformers.__version__}, {weights(model)}")
 
 # %% [markdown]
 # ## Encode

@@ -30,7 +30,9 @@ from sklearn.model_selection import train_test_split
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from helpers import bundled, catalog, data, environment, load, metrics, models, twins
+from helpers import bundled, catalog, data, load, models
+from helpers.measure import environment, metrics
+from helpers.models import twins
 
 minilm, versions = load("all-MiniLM-L6-v2"), environment.versions()
 libraries = (f"{name} {versions[name]}" for name in ("sentence-transformers", "FlagEmbedding"))

@@ -24,7 +24,9 @@ import pandas as pd
 from FlagEmbedding import BGEM3FlagModel
 from matplotlib import pyplot as plt
 
-from helpers import bge_m3, bundled, catalog, data, metrics, models, twins
+from helpers import bundled, catalog, data, models
+from helpers.measure import metrics
+from helpers.models import bge_m3, twins
 
 facts = catalog.card("BAAI/bge-m3")
 model = bge_m3.load(source)

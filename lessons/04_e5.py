@@ -22,7 +22,9 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import MistralConfig, MistralModel, XLMRobertaConfig, XLMRobertaModel
 
-from helpers import adapters, catalog, data, load, metrics, models, twins
+from helpers import catalog, data, load, models
+from helpers.measure import metrics
+from helpers.models import adapters, twins
 
 e5 = load("intfloat/e5-small-v2", source=source)
 minilm = load("all-MiniLM-L6-v2")

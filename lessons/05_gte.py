@@ -35,8 +35,10 @@ from tokenizers import Tokenizer, pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import AutoModel, AutoTokenizer, DynamicCache, Qwen2Config, Qwen3Config
 
-from helpers import bundled, catalog, data, load, metrics, models, twins, weights
+from helpers import bundled, catalog, data, load, models, weights
 from helpers.errors import CourseError
+from helpers.measure import metrics
+from helpers.models import twins
 
 minilm = load("all-MiniLM-L6-v2")
 gte = load("thenlper/gte-small", source=source)

@@ -32,7 +32,9 @@ from sentence_transformers.util import quantize_embeddings
 from torch.nn import functional
 from transformers import BertModel, NomicBertConfig, NomicBertModel
 
-from helpers import bundled, catalog, data, environment, load, metrics, models, twins
+from helpers import bundled, catalog, data, load, models
+from helpers.measure import environment, metrics
+from helpers.models import twins
 
 NOMIC = "nomic-ai/nomic-embed-text-v1.5"
 wanted = "stand-in" if source == "auto" and not trust_remote_code else source  # real weights need Nomic's code

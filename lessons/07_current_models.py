@@ -25,7 +25,9 @@ import torch
 from matplotlib import pyplot as plt
 from transformers import AutoModel
 
-from helpers import catalog, data, load, metrics, models, speed, twins
+from helpers import catalog, data, load, models
+from helpers.measure import metrics, speed
+from helpers.models import twins
 
 mini, static = load("all-MiniLM-L6-v2"), load("all-MiniLM-L6-v2-static-256")
 facts = pd.DataFrame([c.model_dump() for c in catalog.cards()], index=[c.name for c in catalog.cards()])

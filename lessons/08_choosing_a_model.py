@@ -32,12 +32,14 @@ import pandas as pd
 from IPython.display import display
 
 from helpers import benchmark as benchmarks
-from helpers import catalog, choosing, choosing_plots, data, load, speed, twins
-from helpers.choosing import Needs, choose, tree
+from helpers import catalog, choosing, data, load, weights
+from helpers.choosing import Needs, choose, plots, tree
+from helpers.measure import speed
+from helpers.models import twins
 
 pd.set_option("display.max_rows", 100)
 mini = load("all-MiniLM-L6-v2")
-print(f"device {mini.device}; {len(catalog.cards())} models in the catalogue; weights {mini.weights.kind}")
+print(f"device {mini.device}; {len(catalog.cards())} models in the catalogue; weights {weights(mini).kind}")
 
 # %% [markdown]
 # ## First, whether to choose at all
@@ -205,7 +207,7 @@ print(f"{len(unplaced)} candidates have a figure missing and so no place: {', '.
 # the front nor off it; if its score is high, measure its speed.
 
 # %%
-choosing_plots.trade_off(choice)
+plots.trade_off(choice)
 
 # %% [markdown]
 # ### The benchmark decides with you

@@ -30,14 +30,14 @@ from matplotlib import pyplot as plt
 from mteb.abstasks import AbsTaskRetrieval, AbsTaskSTS
 from mteb.abstasks.task_metadata import TaskMetadata
 
-from helpers import benchmark, catalog, choosing, data, load, models
+from helpers import benchmark, catalog, choosing, data, load, models, weights
 
 huggingface_hub.constants.HF_HUB_OFFLINE = not models.hub_reachable()  # no waiting for a hub that doesn't answer
 warnings.filterwarnings("ignore", category=FutureWarning)
 logging.getLogger("mteb").setLevel(logging.ERROR)
 datasets.disable_progress_bars()
 mini = load("all-MiniLM-L6-v2", device="cpu")
-print(f"device {mini.device}, mteb {mteb.__version__}; weights {mini.weights.kind}")
+print(f"device {mini.device}, mteb {mteb.__version__}; weights {weights(mini).kind}")
 
 # %% [markdown]
 # ## A benchmark is a list of tasks
@@ -274,7 +274,7 @@ if source == "bundled" or not models.hub_reachable():
     print("Not run here; with the hub in reach, this would be.")
 else:
     loaded = {"MiniLM": load("all-MiniLM-L6-v2"), "bge-small": load("BAAI/bge-small-en-v1.5", source=source)}
-    real = {n: m for n, m in loaded.items() if m.weights.real}  # a stand-in has no quality to measure
+    real = {n: m for n, m in loaded.items() if weights(m).real}  # a stand-in has no quality to measure
     results = {n: mteb.evaluate(m, chosen, cache=None, show_progress_bar=False) for n, m in real.items()}
     scored = {n: {r.task_name: r.get_score() for r in found.task_results} for n, found in results.items()}
     display(pd.DataFrame(scored).round(4))

@@ -30,10 +30,11 @@ import torch
 from matplotlib import pyplot as plt
 from sentence_transformers.util import quantize_embeddings
 
-from helpers import data, environment, load, metrics, speed
-from helpers.encode import TOKEN_BUDGET, batches, cpu_has_bfloat16, encode, padding_share, to_openvino
+from helpers import data, load
+from helpers.encode import TOKEN_BUDGET, batches, cpu_has_bfloat16, encode, padding_share, to_openvino, token_counts
+from helpers.encode.stream import stream
 from helpers.errors import CourseError
-from helpers.stream import stream
+from helpers.measure import environment, metrics, speed
 
 torch.set_num_threads(1)  # one thread, so that CPU seconds can be compared
 model = load("all-MiniLM-L6-v2", device="cpu")
@@ -50,7 +51,7 @@ print(f"device {model.device}, torch {torch.__version__}, one thread, {environme
 collection = [text.split(". ")[0] if i % 3 else text for i, text in enumerate(data.texts())]
 here = range(2, len(collection), 5)  # not the texts that an int8 model below is calibrated on
 texts = [collection[i] for i in here]
-lengths = speed.token_counts(model, texts)
+lengths = token_counts(model, texts)
 print(f"{len(texts)} texts, {np.mean(lengths):.0f} tokens on average, from {min(lengths)} to {max(lengths)}")
 Ways = dict[str, Callable[[], np.ndarray]]
 
@@ -132,7 +133,7 @@ def plans(chosen: range | np.ndarray) -> dict[str, list[np.ndarray]]:
 
 
 # %%
-counts = np.array(speed.token_counts(model, collection))
+counts = np.array(token_counts(model, collection))
 draw = np.random.default_rng(0)
 larger = {n: draw.integers(len(collection), size=n) for n in (2000, 20_000)}  # lengths like these, drawn again
 waste = pd.DataFrame(
@@ -222,7 +223,7 @@ budget, unpadded, packed = f"token budget, {TOKEN_BUDGET} tokens", "unpadded", "
 def with_budget() -> np.ndarray:
     """Token-budget batches, padded, by the library's own forward; order restored."""
     vectors = np.empty_like(reference)
-    for batch in batches(speed.token_counts(model, texts), TOKEN_BUDGET):
+    for batch in batches(token_counts(model, texts), TOKEN_BUDGET):
         vectors[batch] = model.encode([texts[i] for i in batch], batch_size=len(batch))
     return vectors
 
@@ -378,7 +379,7 @@ many = [text[:200] for text in data.texts()]
 PROGRAM = """
 import sys
 from helpers import load
-from helpers.stream import stream
+from helpers.encode.stream import stream
 stream(load("all-MiniLM-L6-v2-static-256", device="cpu"), sys.argv[1], sys.argv[2], chunk_texts=10)
 """
 command = [sys.executable, "-c", PROGRAM, str(folder / "texts.jsonl"), str(folder / "vectors")]

@@ -9,7 +9,7 @@
 # {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
 #
 # Twenty lines of Python make a model into a service. This lesson starts with these twenty lines, breaks them one by
-# one, mends what broke, and ends at `helpers/server.py`, which speaks OpenAI's protocol. Every server in here runs
+# one, mends what broke, and ends at `helpers/server`, which speaks OpenAI's protocol. Every server in here runs
 # on your own machine, listens on `127.0.0.1` only, and is gone when its cell ends.
 
 # %% tags=["parameters"]
@@ -41,7 +41,8 @@ from fastapi.testclient import TestClient
 from IPython.display import display
 from matplotlib import pyplot as plt
 
-from helpers import catalog, data, encode, load, twins, weights
+from helpers import catalog, data, encode, load, weights
+from helpers.models import twins
 
 minilm = load("all-MiniLM-L6-v2", device="cpu")
 print(f"fastapi {fastapi.__version__}, uvicorn {uvicorn.__version__}, weights: {weights(minilm).kind}")
@@ -140,12 +141,12 @@ LOG = Path(folder.name, "server.log")
 
 
 @contextlib.contextmanager
-def serving(target: str, **settings: str) -> Iterator[tuple[str, psutil.Process]]:
+def serving(*target: str, **settings: str) -> Iterator[tuple[str, psutil.Process]]:
     """A server on 127.0.0.1: its address and its process; ended when the block ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", target, "--port", str(port), "--log-level", "error"]
+    command = [sys.executable, "-m", "uvicorn", *target, "--port", str(port), "--log-level", "error"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": folder.name} | settings
     with LOG.open("w", encoding="utf-8") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
@@ -356,10 +357,11 @@ print(f"{stay:.1f} s with one, which refuses {lost:.0%} and says when to come ba
 #
 # ## The helper
 #
-# `helpers/server.py` has both mends, and an answer for each of the four requests above. It speaks OpenAI's protocol,
-# so clients in any language exist already. It is started as you would start it, `uvicorn helpers.server:app`, and set
-# by environment variables that begin with `EMBED_`. Its limit is in seconds, like the simulation's: the tokens that
-# wait, divided by the tokens a second that it measures of itself. One block asks it everything, and ends with a burst:
+# `helpers/server` has both mends, and an answer for each of the four requests above. It speaks OpenAI's protocol, so
+# clients in any language exist already. It is started as you would start it, `uvicorn helpers.server:create_app
+# --factory`, and set by environment variables that begin with `EMBED_`. Its limit is in seconds, like the
+# simulation's: the tokens that wait, divided by the tokens a second that it measures of itself. One block asks it
+# everything, and ends with a burst:
 
 # %%
 KEY = "a-key-for-this-lesson"
@@ -371,7 +373,7 @@ def post(http: httpx.Client, headers: dict, **body: object) -> httpx.Response:
     return http.post("/v1/embeddings", json={"model": "all-MiniLM-L6-v2"} | body, headers=headers)
 
 
-with serving("helpers.server:app", EMBED_API_KEYS=KEY, EMBED_MAX_WAIT_S="2", **on_cpu) as server:
+with serving("helpers.server:create_app", "--factory", EMBED_API_KEYS=KEY, EMBED_MAX_WAIT_S="2", **on_cpu) as server:
     rows = [measure(server, at_once, "/v1/embeddings", "input", headers) for at_once in STEPS]
     with httpx.Client(base_url=server[0], timeout=60, trust_env=False) as http, ThreadPoolExecutor(40) as pool:
         told = {

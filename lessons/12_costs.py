@@ -32,8 +32,9 @@ import pandas as pd
 import torch
 from tokenizers import ByteLevelBPETokenizer
 
-from helpers import catalog, costs, costs_plots, data, load, twins
-from helpers.costs import Fleet
+from helpers import catalog, costs, data, load
+from helpers.costs import Fleet, plots
+from helpers.models import twins
 
 mini = load("all-MiniLM-L6-v2")
 prices = pd.DataFrame([p.model_dump() for p in catalog.prices()])
@@ -203,7 +204,7 @@ for name, more in left_out.items():
 
 # %%
 naive = Fleet(g5.price_usd, stated["small"])
-figure, table = costs_plots.cost_curves(
+figure, table = plots.cost_curves(
     {"one cost: rent at full load": naive, "all costs": fleet},
     {
         f"{small.item}, list": small.price_usd,
@@ -335,7 +336,7 @@ pd.DataFrame.from_dict(
 
 # %%
 best = min(draws, key=lambda name: draws[name].machines.isna().mean())
-figure, table = costs_plots.break_even_region(draws[best])
+figure, table = plots.break_even_region(draws[best])
 print(f"against the group '{best}'")
 figure
 
@@ -364,14 +365,14 @@ offers = {f"{p.name}, list": p.price_usd for p in catalog.prices() if p.kind == 
 offers |= {f"{p.name}, batch": p.batch_price_usd for p in catalog.prices() if p.batch_price_usd}
 machines = {p.name: p.price_usd for p in catalog.prices() if p.kind == "gpu" and p.price_usd and p.unit == "per hour"}
 start = {"texts_per_month": texts_per_month, "tokens_per_text": tokens, "texts_per_s": texts_per_s}
-costs_plots.panel(offers, machines, **start)
+plots.panel(offers, machines, **start)
 
 # %%
 own = Fleet(g5.price_usd, texts_per_s, 0.6, peak_factor, 1, engineering_hours, usd_per_engineering_hour)
 for offer in (small, large):
     print(f"{g5.name} or {offer.name}?")
-    print(textwrap.indent(costs_plots.verdict(own, texts_per_month, tokens, offer.price_usd), "  "))
-figure, table = costs_plots.cost_curves({g5.name: own}, {o.name: o.price_usd for o in (small, large)}, tokens)
+    print(textwrap.indent(plots.verdict(own, texts_per_month, tokens, offer.price_usd), "  "))
+figure, table = plots.cost_curves({g5.name: own}, {o.name: o.price_usd for o in (small, large)}, tokens)
 figure
 
 # %%

@@ -37,10 +37,11 @@ import ray
 import torch
 from ray.data.exceptions import ExecutionTimeoutError
 
-from helpers import costs, data, load, scale, scale_costs, speed
-from helpers.encode import encode
+from helpers import costs, data, load
+from helpers.costs import jobs
+from helpers.costs.jobs import Job
+from helpers.encode import encode, scale, token_counts
 from helpers.errors import CourseError
-from helpers.scale_costs import Job
 
 mini = load("all-MiniLM-L6-v2", device="cpu")
 print(f"device {mini.device}, Ray {ray.__version__}, {os.cpu_count()} CPUs, {platform.machine()}")
@@ -58,7 +59,7 @@ corpus = folder / "corpus"
 corpus.mkdir()
 texts = list(data.texts())[::every]
 rows = pd.DataFrame({"id": [f"doc-{i:05}" for i in range(len(texts))], "text": texts})
-tokens = np.array(speed.token_counts(mini, texts))
+tokens = np.array(token_counts(mini, texts))
 for number, part in enumerate(np.array_split(np.arange(len(rows)), 4)):
     rows.iloc[part].to_parquet(corpus / f"shard-{number}.parquet")
     print(f"shard-{number}: {len(part)} texts, {tokens[part].sum():,} tokens")
@@ -76,7 +77,7 @@ threads = torch.get_num_threads()
 torch.set_num_threads(2)
 runs = []
 for _ in range(3):
-    with scale_costs.used() as one:
+    with jobs.used() as one:
         vectors = encode(mini, texts)
     runs.append(one)
 torch.set_num_threads(threads)
@@ -88,7 +89,7 @@ print(f"{plain.wall_s:.1f} s, {plain.cpu_s:.1f} CPU s, {len(texts) / plain.cpu_s
 
 # %%
 script = "from helpers import load; load('all-MiniLM-L6-v2', device='cpu')"
-with scale_costs.used() as bare:
+with jobs.used() as bare:
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 print(f"{bare.wall_s:.1f} s, {bare.cpu_s:.1f} CPU s before the loop")
 
@@ -104,7 +105,7 @@ print(f"{bare.wall_s:.1f} s, {bare.cpu_s:.1f} CPU s before the loop")
 print(", ".join(f"{name}={value!r}" for name, value in scale.RAY_INIT.items()))
 
 # %%
-with scale_costs.used() as ray_start:
+with jobs.used() as ray_start:
     scale.start(cpus=2)
 listening = {
     connection.laddr.ip.removeprefix("::ffff:")
@@ -189,7 +190,7 @@ print("\n".join(inspect.getsource(scale.pipeline).split('"""')[2].split("\n")[3:
 # the folder appears when it is whole, and an error leaves none of it. So cut a job of days into runs of an hour.
 
 # %%
-with scale_costs.used() as ray_run:
+with jobs.used() as ray_run:
     embedded = scale.embed(corpus, folder / "vectors", "all-MiniLM-L6-v2", actors=2, batch_texts=16)
 print(f"{embedded} texts, {ray_run.wall_s:.1f} s, {ray_run.cpu_s:.1f} CPU s, up to {ray_run.processes} processes")
 
@@ -372,7 +373,7 @@ print(f"for two machines that is {worth[2] / texts_per_s / 60:.0f} minutes of wo
 # **Egress**: vectors that leave the provider's network are billed by the gigabyte. **People**: a cluster must be kept.
 
 # %%
-gigabytes = scale_costs.vectors_gb(1e8, mini.get_embedding_dimension())
+gigabytes = jobs.vectors_gb(1e8, mini.get_embedding_dimension())
 sums = {
     "start-up and work": Job(1e8, texts_per_s, machine.price_usd, startup_s),
     "and redone work": Job(1e8, texts_per_s, machine.price_usd, startup_s, redone_share),
@@ -421,7 +422,7 @@ pd.DataFrame({name: {"hours": j.hours(16), "US dollars": j.usd(16)} for name, j 
 # | way | right when | what you do yourself |
 # |---|---|---|
 # | `model.encode(texts, device=["cuda:0", "cuda:1"])` | one machine, several GPUs | fit all in memory; no resuming |
-# | plain processes, `helpers.stream` once a shard | one machine or a few: most jobs | cut even shards, watch them |
+# | processes, `helpers.encode.stream` once a shard | one machine or a few: most jobs | cut even shards, watch them |
 # | SLURM array (a shared queue), one shard a task | a university's or company's cluster has it | retries, waiting |
 # | Spark or Dask | the corpus is already made and cleaned there | models in its workers; GPUs are harder |
 # | Ray Data | many machines with GPUs; reading and encoding at once | run the cluster, or pay for it |

@@ -28,7 +28,8 @@ trust_remote_code: bool = False  # let models whose catalogue row says so run th
 # %%
 from IPython.display import display
 
-from helpers import benchmark, plots
+from helpers import benchmark
+from helpers.benchmark import plots
 
 chosen = benchmark.settings(benchmark.notebook_variables())
 print(f"{len(chosen.models)} models on '{chosen.dataset}': {', '.join(chosen.models)}")
@@ -88,7 +89,7 @@ else:
 # %%
 import numpy as np
 
-from helpers import metrics
+from helpers.measure import metrics
 
 if report.gold is not None and not report.graded:
     similarity, gold = np.array(report.results[0].similarities), np.array(report.gold)

@@ -38,9 +38,11 @@ from matplotlib import pyplot as plt
 from scipy import stats
 from sentence_transformers import SentenceTransformer
 
-from helpers import adapters, bundled, catalog, costs, data, environment, load, metrics, models, speed, twins
-from helpers.encode import encode
-from helpers.metrics import Estimate
+from helpers import bundled, catalog, costs, data, load, models
+from helpers.encode import encode, token_counts
+from helpers.measure import environment, metrics, speed
+from helpers.measure.metrics import Estimate
+from helpers.models import adapters, twins
 
 torch.set_num_threads(1)  # one thread, so that figures compare
 mini = load("all-MiniLM-L6-v2", device="cpu")
@@ -279,7 +281,7 @@ kept = twins.measured().query("device == 'cpu' and dtype == 'float32'").set_inde
 def query_tokens(name: str) -> float:
     """Mean tokens of a query behind the model's prompt, by MiniLM's tokenizer."""
     prompt = catalog.card(name).prompts["query"]
-    return float(np.mean(speed.token_counts(mini, [prompt + query for query in queries])))
+    return float(np.mean(token_counts(mini, [prompt + query for query in queries])))
 
 
 large = "Qwen3-Embedding-8B"
@@ -459,7 +461,7 @@ def bare(texts: list[str], prompt: str) -> np.ndarray:
 asked_with, stored_with = trained.encode_query(queries), trained.encode_document(passages)
 asked_bare, stored_bare = bare(queries, trained.prompts["query"]), bare(passages, trained.prompts["document"])
 own, plain = ndcg(asked_with @ stored_with.T), ndcg(by_cosine)
-cut_off = np.mean(np.array(speed.token_counts(mini, passages)) > reads)
+cut_off = np.mean(np.array(token_counts(mini, passages)) > reads)
 print(f"nDCG@10: lesson 04's small model {own.mean():.3f}, MiniLM {plain.mean():.3f}; ", end="")
 print(f"the small one has {adapters.LAYERS} layers and reads {reads} tokens, {cut_off:.0%} of the passages are longer")
 known = [card for card in catalog.cards() if card.query_prompt]

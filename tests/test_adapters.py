@@ -8,8 +8,9 @@ import pytest
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
-from helpers import adapters, data, models
+from helpers import data, models
 from helpers.errors import CourseError
+from helpers.models import adapters
 from tools import train_temperature as script
 
 MAX_BYTES = 1_000_000

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from helpers import benchmark, bundled, data, models, plots, speed
-from helpers.benchmark import Report, Result, Settings
+from helpers import benchmark, bundled, data, models
+from helpers.benchmark import Report, Result, Settings, plots, running
 from helpers.errors import CourseError
-from helpers.metrics import Estimate
+from helpers.measure import ranking, speed
+from helpers.measure.metrics import Estimate
 
 TFIDF, STATIC = "tfidf-4096", "all-MiniLM-L6-v2-static-256"
 PAIRS = """sentence1,sentence2,label
@@ -145,12 +146,12 @@ def test_a_wrong_parameter_is_named(given: dict[str, Any], sentence: str) -> Non
     ("quality", "rate", "combined"), [(0.6234, 89.3, 0.4698), (0.5234, 312.5, 0.4645), (0.5987, 95.2, 0.4533)]
 )
 def test_the_combined_score_of_the_course_s_example(quality: float, rate: float, combined: float) -> None:
-    assert round(benchmark.combined_score(quality, rate), 4) == combined
+    assert round(ranking.combined_score(quality, rate), 4) == combined
 
 
 def test_speed_above_the_cap_earns_nothing_more_and_the_cap_is_a_parameter() -> None:
-    assert benchmark.combined_score(0.5, 500) == benchmark.combined_score(0.5, 5000) == 0.5
-    assert benchmark.combined_score(0.5, 500, speed_cap=1000) == pytest.approx(0.5 * 0.85)
+    assert ranking.combined_score(0.5, 500) == ranking.combined_score(0.5, 5000) == 0.5
+    assert ranking.combined_score(0.5, 500, speed_cap=1000) == pytest.approx(0.5 * 0.85)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_speed_above_the_cap_earns_nothing_more_and_the_cap_is_a_parameter() -> 
 def test_models_share_a_rank_where_their_intervals_overlap(
     intervals: list[tuple[float, float]], ranks: list[int]
 ) -> None:
-    assert benchmark.rank_groups([Estimate((a + b) / 2, a, b) for a, b in intervals]) == ranks
+    assert ranking.rank_groups([Estimate((a + b) / 2, a, b) for a, b in intervals]) == ranks
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ def test_models_share_a_rank_where_their_intervals_overlap(
 def test_the_front_holds_what_nothing_else_beats_at_both(
     quality: list[float], rates: list[float], front: list[bool]
 ) -> None:
-    assert benchmark.pareto_front(quality, rates) == front
+    assert ranking.pareto_front(quality, rates) == front
 
 
 def test_the_ranking_goes_by_rank_and_then_by_combined_score(report: Report) -> None:
@@ -296,7 +297,7 @@ def test_graded_pairs_are_scored_by_spearman(tmp_path: Path, chosen: Settings) -
 
 def test_the_speed_sample_of_the_course_is_drawn_from_its_unlabelled_texts() -> None:
     sample = benchmark.speed_sample(data.read("course"))
-    assert len(set(sample)) == benchmark.SPEED_TEXTS
+    assert len(set(sample)) == running.SPEED_TEXTS
     assert set(sample) <= set(data.texts())
     assert sample == benchmark.speed_sample(data.read("course")) != benchmark.speed_sample(data.read("course"), seed=1)
 
@@ -331,7 +332,7 @@ def test_a_model_that_fails_is_named_and_the_others_go_on(
             raise error
         return measure(name, *args)
 
-    monkeypatch.setattr(benchmark, "measure", fail)
+    monkeypatch.setattr(running, "measure", fail)
     report = benchmark.run(chosen.model_copy(update={"models": ("bad", TFIDF)}))
     assert [r.name for r in report.results] == [TFIDF]
     assert list(report.unavailable) == ["bad"]
@@ -363,7 +364,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             raise KeyboardInterrupt
         return measure(name, *args)
 
-    monkeypatch.setattr(benchmark, "measure", watch)
+    monkeypatch.setattr(running, "measure", watch)
     yield names
 
 
@@ -383,7 +384,7 @@ def test_an_interrupted_run_goes_on_with_the_models_that_are_missing(chosen: Set
 def test_a_kept_result_is_as_it_was_measured(chosen: Settings, measured: list[str]) -> None:
     interrupt(chosen)
     [kept] = (chosen.output_dir / "unfinished").glob("*.json")
-    expected = benchmark._read_result(kept)
+    expected = running.read_result(kept)
     assert expected is not None
     assert benchmark.run(chosen).results[0] == expected
 
@@ -484,7 +485,7 @@ def test_a_full_disk_leaves_earlier_results_untouched(
 def test_an_output_folder_below_a_file_is_told_before_any_model_is_loaded(
     chosen: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(benchmark, "measure", lambda *args: pytest.fail("measured"))
+    monkeypatch.setattr(running, "measure", lambda *args: pytest.fail("measured"))
     (tmp_path / "file").write_text("")
     with pytest.raises(CourseError, match=r"results can't be written there \(.*\); name another folder as output_dir"):
         benchmark.run(chosen.model_copy(update={"output_dir": tmp_path / "file" / "results"}))
@@ -502,7 +503,7 @@ def test_an_output_folder_below_a_file_is_told_before_any_model_is_loaded(
 def test_a_wrong_setting_is_told_before_any_model_is_loaded_and_leaves_earlier_results(
     chosen: Settings, earlier: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], sentence: str
 ) -> None:
-    monkeypatch.setattr(benchmark, "measure", lambda *args: pytest.fail("measured"))
+    monkeypatch.setattr(running, "measure", lambda *args: pytest.fail("measured"))
     with pytest.raises(CourseError, match=sentence):
         benchmark.run(chosen.model_copy(update=change))
     assert [path.name for path in chosen.output_dir.iterdir()] == ["benchmark.json"]

@@ -12,8 +12,10 @@ from huggingface_hub.utils import filter_repo_objects
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel
 
-from helpers import bge_m3, bundled, catalog, data, models
+from helpers import bundled, catalog, data, models
 from helpers.errors import CourseError
+from helpers.models import bge_m3
+from helpers.models import hub as hub_module
 
 TEXTS = ["Error E-417 on every start.", "The cat sat on the mat, and the mat was red.", "Interest rates rose in March."]
 ALL = {"return_dense": True, "return_sparse": True, "return_colbert_vecs": True}
@@ -46,7 +48,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         return str(bge_m3.folder())
 
     monkeypatch.setattr(bge_m3, "snapshot_download", download)
-    monkeypatch.setattr(models, "hub_reachable", lambda: True)
+    monkeypatch.setattr(hub_module, "hub_reachable", lambda: True)
     return asked
 
 
@@ -138,7 +140,7 @@ def test_the_stand_in_says_that_it_is_one(model: Any) -> None:
 
 
 def test_without_a_hub_auto_gives_the_stand_in_and_hub_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "hub_reachable", lambda: False)
+    monkeypatch.setattr(hub_module, "hub_reachable", lambda: False)
     assert models.weights(bge_m3.load(device="cpu")).kind == "stand-in"
     with pytest.raises(CourseError, match="the hub doesn't answer"):
         bge_m3.load("hub", device="cpu")
@@ -157,7 +159,7 @@ def test_the_hub_is_asked_for_the_pinned_revision_and_no_onnx_copy(hub: list[dic
 
 def test_a_complete_local_cache_is_taken_without_asking_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bge_m3, "snapshot_download", lambda *a, local_files_only, **k: str(bge_m3.folder()))
-    monkeypatch.setattr(models, "hub_reachable", lambda: pytest.fail("asked the hub"))
+    monkeypatch.setattr(hub_module, "hub_reachable", lambda: pytest.fail("asked the hub"))
     assert bge_m3.label(bge_m3.load(device="cpu")) == "BGE-M3"
 
 
@@ -180,7 +182,7 @@ def test_a_folder_without_a_head_is_refused_because_flagembedding_would_draw_one
     vectors = drawn.encode(TEXTS, **ALL)["colbert_vecs"]
     assert not np.allclose(vectors[0], output["colbert_vecs"][0], atol=1e-2)
     monkeypatch.setattr(bge_m3, "snapshot_download", lambda *a, **k: str(tmp_path))
-    monkeypatch.setattr(models, "hub_reachable", lambda: True)
+    monkeypatch.setattr(hub_module, "hub_reachable", lambda: True)
     with pytest.raises(CourseError, match="lacks a file that FlagEmbedding needs"):
         bge_m3.load("hub", device="cpu")
 
@@ -199,7 +201,7 @@ def test_a_failed_download_is_one_sentence_and_auto_goes_on_with_the_stand_in(
         raise LocalEntryNotFoundError("not here") if local_files_only else failure
 
     monkeypatch.setattr(bge_m3, "snapshot_download", download)
-    monkeypatch.setattr(models, "hub_reachable", lambda: True)
+    monkeypatch.setattr(hub_module, "hub_reachable", lambda: True)
     with pytest.raises(CourseError, match=sentence):
         bge_m3.load("hub", device="cpu")
     assert models.weights(bge_m3.load(device="cpu")).kind == "stand-in"

@@ -10,7 +10,7 @@ from matplotlib.text import Annotation, Text
 
 from helpers.catalog import BENCHMARKS, Benchmark, Card, card, cards
 from helpers.choosing import SPEED, Choice, Needs, asked, choose, score, steps, tree, weights_mb, zero_shot
-from helpers.choosing_plots import trade_off
+from helpers.choosing.plots import trade_off
 from helpers.errors import CourseError
 
 MANY_NEEDS = [

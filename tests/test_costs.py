@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
-from helpers import catalog, costs, costs_plots
-from helpers.costs import Fleet
+from helpers import catalog, costs
+from helpers.costs import Fleet, plots
 from helpers.errors import CourseError
 
 volumes = st.floats(0, 1e11)
@@ -229,11 +229,11 @@ def test_a_range_the_wrong_way_round_or_of_no_field_is_told() -> None:
 
 def test_each_figure_has_labelled_axes_and_a_table_of_the_same_numbers() -> None:
     fleet = Fleet(1.006, 500)
-    figure, table = costs_plots.cost_curves({"own": fleet}, {"api": 0.02}, 100, (1e7, 1e9))
+    figure, table = plots.cost_curves({"own": fleet}, {"api": 0.02}, 100, (1e7, 1e9))
     assert "texts a month" in figure.axes[0].get_xlabel() and "US dollars" in figure.axes[0].get_ylabel()
     assert table["api"].tolist() == [20.0, 2000.0] and table["own"].tolist() == [734.38, 734.38]
     drawn = costs.draw_break_even(RANGES, (100, 100), (0.02, 0.02), draws=50)
-    figure, table = costs_plots.break_even_region(drawn, (1e3, 1e10))
+    figure, table = plots.break_even_region(drawn, (1e3, 1e10))
     assert table["own costs no more"].iloc[0] == 0 and figure.axes[0].get_ylim() == (0, 1)
 
 
@@ -252,7 +252,7 @@ def test_the_quantiles_of_the_break_even_count_never_as_infinite() -> None:
 def test_the_region_says_its_median_and_the_share_that_never_breaks_even(price: float) -> None:
     ranges = {"usd_per_hour": (1, 1), "texts_per_s": (50, 2000), "peak_factor": (1, 3)}
     drawn = costs.draw_break_even(ranges, (100, 100), (price, price), draws=60)
-    figure, _ = costs_plots.break_even_region(drawn)
+    figure, _ = plots.break_even_region(drawn)
     legend = figure.axes[0].get_legend()
     told = " | ".join(text.get_text() for text in legend.get_texts()) if legend else ""
     assert f"never, at any volume ({drawn.machines.isna().mean():.0%})" in told
@@ -261,7 +261,7 @@ def test_the_region_says_its_median_and_the_share_that_never_breaks_even(price: 
 
 
 def test_the_panel_leaves_nothing_behind_however_often_it_moves() -> None:
-    shown = costs_plots.panel({"api": 0.02, "other": 0.13}, {"gpu": 1.006, "dear": 10.0})
+    shown = plots.panel({"api": 0.02, "other": 0.13}, {"gpu": 1.006, "dear": 10.0})
     controls, result = shown.children[:-1], shown.children[-1]
     open_before, seen = plt.get_fignums(), set()
     for control in controls:
@@ -275,12 +275,12 @@ def test_the_panel_leaves_nothing_behind_however_often_it_moves() -> None:
 
 
 def test_the_panel_starts_at_the_readers_numbers_however_small_or_large() -> None:
-    shown = costs_plots.panel({"api": 0.02}, {"gpu": 1}, texts_per_month=5e3, tokens_per_text=2e4, texts_per_s=0.5)
+    shown = plots.panel({"api": 0.02}, {"gpu": 1}, texts_per_month=5e3, tokens_per_text=2e4, texts_per_s=0.5)
     assert [slider.value for slider in shown.children[2:5]] == pytest.approx([5e3, 2e4, 0.5])
 
 
 def test_the_panel_moves_its_sentence_with_its_sliders() -> None:
-    shown = costs_plots.panel({"api": 0.02}, {"gpu": 1.006}, texts_per_month=1e8)
+    shown = plots.panel({"api": 0.02}, {"gpu": 1.006}, texts_per_month=1e8)
     texts, result = shown.children[2], shown.children[-1]
     assert "At 100M texts a month, the API costs less" in result.value and "<img" in result.value
     texts.value = 1e10

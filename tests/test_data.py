@@ -12,6 +12,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from helpers import data
+from helpers.data.rows import csv_rows
 from helpers.errors import CourseError
 
 HARD = {"same_words", "negation", "swapped_roles", "numbers_changed"}
@@ -35,7 +36,7 @@ def repeated(texts: tuple[str, ...]) -> list[str]:
 
 
 def test_the_course_has_at_least_240_pairs_in_six_domains() -> None:
-    rows = [row for _, row in data._csv_rows(data.DATASETS / "pairs.csv", tab=False)]
+    rows = [row for _, row in csv_rows(data.DATASETS / "pairs.csv", tab=False)]
     assert len(data.pairs()) == len(rows) >= 240
     domains = Counter(row["domain"] for row in rows)
     assert len(domains) == 6
@@ -43,7 +44,7 @@ def test_the_course_has_at_least_240_pairs_in_six_domains() -> None:
 
 
 def test_each_domain_has_similar_and_dissimilar_pairs() -> None:
-    rows = [row for _, row in data._csv_rows(data.DATASETS / "pairs.csv", tab=False)]
+    rows = [row for _, row in csv_rows(data.DATASETS / "pairs.csv", tab=False)]
     assert len({(row["domain"], row["label"]) for row in rows}) == 12
 
 

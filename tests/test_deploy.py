@@ -14,7 +14,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from helpers.server import Settings
+from helpers.server import Settings, create_app
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -50,21 +50,29 @@ def installed(name: str) -> dict[str, str]:
     return {package: version for package, version in pins}
 
 
+def file_of(module: str) -> Path | None:
+    """The file of a module of helpers, a package's face included; None for what is no module."""
+    path = ROOT.joinpath(*module.split("."))
+    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.exists()), None)
+
+
 def imports(module: str, seen: set[str]) -> set[str]:
     """Third-party packages that a module of helpers imports when it is imported, its neighbours' included."""
     if module in seen:
         return set()
     seen.add(module)
-    path = ROOT / "helpers" / f"{module}.py" if module else ROOT / "helpers" / "__init__.py"
-    found: set[str] = set()
+    parent = module.rpartition(".")[0]
+    found = imports(parent, seen) if parent else set()
+    path = file_of(module)
+    assert path, module
     for node in ast.parse(path.read_text()).body:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
-            top, _, rest = name.partition(".")
-            if top == "helpers" and (ROOT / "helpers" / f"{rest}.py").exists():
-                found |= imports(rest, seen)
+            top = name.partition(".")[0]
+            if top == "helpers":
+                found |= imports(name, seen) if file_of(name) else set()
             elif top not in IGNORED:
                 found.add(top)
     return found
@@ -90,7 +98,7 @@ def test_the_server_image_has_what_the_server_imports() -> None:
     distributions = packages_distributions()
     named = {
         distribution.lower().replace("_", "-")
-        for top in imports("server", set())
+        for top in imports("helpers.server", set())
         for distribution in distributions.get(top, [top])
     }
     assert "fastapi" in named and "sentence-transformers" in named
@@ -136,8 +144,7 @@ def test_process_one_is_the_server_itself_and_its_health_is_asked(name: str) -> 
 
 
 def test_the_server_answers_health_at_the_path_that_docker_asks() -> None:
-    from helpers.server import app
-
+    app = create_app(Settings())
     assert "/health" in of("Dockerfile.server", "HEALTHCHECK")[0]
     assert {"/health", "/metrics"} <= set(app.openapi()["paths"]) | {getattr(r, "path", "") for r in app.routes}
 

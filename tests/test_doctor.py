@@ -49,7 +49,7 @@ def test_make_doctor_needs_no_environment() -> None:
     alone = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTHON"))}
     dry = ["make", "-n", "doctor", "BIN=nowhere"]
     told = subprocess.run(dry, cwd=ROOT, env=alone, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "python3 helpers/doctor.py"
+    assert told.stdout.strip() == "python3 -m helpers.doctor"
 
 
 # Troubles

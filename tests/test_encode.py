@@ -22,11 +22,11 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from transformers import BertConfig, BertModel
 
 from helpers import data, load
-from helpers import stream as stream_module
 from helpers.encode import batches, cpu_has_bfloat16, encode, padding_share, to_openvino
+from helpers.encode import stream as stream_module
+from helpers.encode.stream import stream
+from helpers.encode.unpadded import Unpadded, _filler, packed, runs_unpadded
 from helpers.errors import CourseError
-from helpers.stream import stream
-from helpers.unpadded import Unpadded, _filler, packed, runs_unpadded
 
 MIXED = ["", *data.texts()[:40:2], "one word", "cat " * 600, "naïve café 猫 🙂", " spaces  around ", "one word"]
 
@@ -245,8 +245,8 @@ FULL_DISK = """
 import subprocess, sys
 from helpers import load
 from helpers.errors import CourseError
-from helpers.stream import stream
-from helpers.unpadded import Unpadded, _filler, packed, runs_unpadded
+from helpers.encode.stream import stream
+from helpers.encode.unpadded import Unpadded, _filler, packed, runs_unpadded
 
 source, disk = sys.argv[1:]
 mount = ["mount", "-t", "tmpfs", "disk", disk, "-o"]

@@ -17,7 +17,8 @@ from nbclient import NotebookClient
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
-from helpers import bge_m3, bundled, catalog, models
+from helpers import bundled, catalog, models
+from helpers.models import bge_m3
 from tools.build import ROOT, manifest
 
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from helpers import metrics
 from helpers.errors import CourseError
-from helpers.metrics import Estimate
+from helpers.measure import metrics
+from helpers.measure.metrics import Estimate
 
 Floats = NDArray[np.float64]
 

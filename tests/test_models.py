@@ -20,9 +20,12 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 import helpers
-from helpers import bundled, data, models, twins
+from helpers import bundled, data, models
 from helpers.catalog import Card, card, cards
 from helpers.errors import CourseError, OutOfReachError
+from helpers.files import sha256
+from helpers.models import hub, loading, provenance, sources, twins
+from helpers.models.provenance import Kind
 
 TEXTS = ["The cat sat on the mat.", "A cat is sitting on a mat.", "Interest rates rose again in March."]
 
@@ -53,8 +56,8 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]
         def __init__(self, name: str, **kwargs: Any) -> None:
             seen.append((name, kwargs))
 
-    monkeypatch.setattr(models, "hub_reachable", lambda: True)
-    monkeypatch.setattr(models, "SentenceTransformer", Recorder)
+    monkeypatch.setattr(hub, "hub_reachable", lambda: True)
+    monkeypatch.setattr(sources, "SentenceTransformer", Recorder)
     return seen
 
 
@@ -82,7 +85,7 @@ def test_minilm_puts_a_paraphrase_above_another_subject(minilm: SentenceTransfor
 @pytest.mark.parametrize(
     ("kind", "real"), [("hub", True), ("bundled", True), ("local", True), ("stand-in", False), ("twin", False)]
 )
-def test_only_stand_ins_and_twins_are_not_real(kind: models.Kind, real: bool) -> None:
+def test_only_stand_ins_and_twins_are_not_real(kind: Kind, real: bool) -> None:
     assert models.Weights(kind, "x").real is real
 
 
@@ -91,7 +94,7 @@ def test_a_model_that_load_did_not_make_is_local() -> None:
 
 
 def test_the_notice_is_printed_once_for_each_name(capsys: pytest.CaptureFixture[str]) -> None:
-    models._announced.clear()
+    provenance.announced.clear()
     for name in ("tfidf-4096", "tfidf-4096", "e5-small-v2", "tfidf-4096", "e5-small-v2"):
         models.load(name, device="cpu")
     lines = capsys.readouterr().out.splitlines()
@@ -100,7 +103,7 @@ def test_the_notice_is_printed_once_for_each_name(capsys: pytest.CaptureFixture[
 
 
 def test_a_model_says_again_what_it_is_when_its_weights_change(capsys: pytest.CaptureFixture[str]) -> None:
-    models._announced.clear()
+    provenance.announced.clear()
     models.load("bge-small-en-v1.5", device="cpu")
     models.load("bge-small-en-v1.5", source="twin", device="cpu")
     assert [line.split(" (")[0] for line in capsys.readouterr().out.splitlines()] == [
@@ -112,7 +115,7 @@ def test_a_model_says_again_what_it_is_when_its_weights_change(capsys: pytest.Ca
 def test_every_name_that_is_listed_can_be_looked_up() -> None:
     assert len(models.names()) == len(set(models.names()))
     for name in models.names():
-        models._find(name, "auto")
+        loading.way(name)
 
 
 # Stand-ins
@@ -157,7 +160,7 @@ def test_a_stand_in_reads_no_more_than_its_model_or_512_tokens() -> None:
 
 
 def test_the_hub_is_not_asked_when_offline_is_wished(clean_hub_check: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "answers", lambda *a, **k: pytest.fail("asked"))
+    monkeypatch.setattr(hub, "answers", lambda *a, **k: pytest.fail("asked"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert models.hub_reachable() is False
 
@@ -252,7 +255,7 @@ def test_gte_qwen2_is_loaded_without_its_cache(requests: Requests) -> None:
 def test_the_code_a_reader_is_shown_asks_the_hub_for_what_load_asks(
     requests: Requests, facts: Card, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", models.SentenceTransformer)
+    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", sources.SentenceTransformer)
     exec(models.code(facts.name), {})
     models.load(facts.name, source="hub", device="cpu", trust_remote_code=True)
     (shown, shown_arguments), (loaded, arguments) = requests
@@ -271,8 +274,8 @@ def test_what_the_hub_refuses_is_told_with_model_and_revision(monkeypatch: pytes
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise OSError("403 Forbidden: gated\nlong explanation")
 
-    monkeypatch.setattr(models, "hub_reachable", lambda: True)
-    monkeypatch.setattr(models, "SentenceTransformer", refuse)
+    monkeypatch.setattr(hub, "hub_reachable", lambda: True)
+    monkeypatch.setattr(sources, "SentenceTransformer", refuse)
     with pytest.raises(CourseError, match=r"^intfloat/e5-base-v2 at revision \w{12} can't be loaded: 403 .*gated$"):
         models.load("e5-base-v2", source="hub", device="cpu")
 
@@ -280,11 +283,11 @@ def test_what_the_hub_refuses_is_told_with_model_and_revision(monkeypatch: pytes
 def test_what_the_hub_refuses_has_a_stand_in_and_says_why(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def gated(hub_id: str, revision: str, **options: Any) -> None:
+    def gated(hub_id: str, revision: str, *_: Any, **__: Any) -> None:
         raise OutOfReachError(f"{hub_id} at revision {revision[:12]} can't be loaded: 403 Forbidden: gated")
 
-    monkeypatch.setattr(models, "hub_reachable", lambda: True)
-    monkeypatch.setattr(models, "_from_hub", gated)
+    monkeypatch.setattr(hub, "hub_reachable", lambda: True)
+    monkeypatch.setattr(sources, "from_hub", gated)
     model = models.load("embeddinggemma-300m", device="cpu")
     assert models.weights(model).kind == "stand-in" and "403 Forbidden: gated" in capsys.readouterr().out
     with pytest.raises(OutOfReachError):
@@ -334,7 +337,7 @@ def test_a_folder_of_one_s_own_is_loaded_as_local(minilm: SentenceTransformer, t
     model = models.load(str(tmp_path / "mine"), device="cpu")
     found = models.weights(model)
     assert (found.kind, found.real) == ("local", True)
-    assert found.detail == f"sha256 {bundled.sha256(tmp_path / 'mine' / 'model.safetensors')[:12]}"
+    assert found.detail == f"sha256 {sha256(tmp_path / 'mine' / 'model.safetensors')[:12]}"
     np.testing.assert_allclose(model.encode(TEXTS), minilm.encode(TEXTS), atol=1e-6)
 
 
@@ -362,7 +365,7 @@ def test_weights_with_one_byte_changed_are_told_with_both_checksums(package_copy
         last = weights.read(1)[0]
         weights.seek(-1, os.SEEK_END)
         weights.write(bytes([last ^ 1]))
-    with pytest.raises(CourseError, match=rf"sha256 is {bundled.sha256(file)[:12]} and not 53aa51172d14.*reinstall"):
+    with pytest.raises(CourseError, match=rf"sha256 is {sha256(file)[:12]} and not 53aa51172d14.*reinstall"):
         models.load("all-MiniLM-L6-v2", device="cpu")
 
 

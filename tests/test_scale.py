@@ -18,12 +18,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
-from helpers import data, models, scale, scale_costs
-from helpers.encode import encode
+from helpers import data, models
+from helpers.costs import jobs
+from helpers.costs.jobs import Job
+from helpers.encode import encode, scale
+from helpers.encode.scale import Node
 from helpers.errors import CourseError
 from helpers.exercises import lesson_13
-from helpers.scale import Node
-from helpers.scale_costs import Job
 
 TEXTS = ["", "two words", *data.texts()[:120:8]]
 
@@ -74,7 +75,7 @@ def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
         scale.embed(corpus, target, actors=2, cpus_each=0.8)
     seen["refused"] = str(refused.value)
     try:
-        with scale_costs.used() as seen["used"]:
+        with jobs.used() as seen["used"]:
             seen["rows"] = scale.embed(corpus, target, actors=2, batch_texts=4)
         seen["still"] = ray.is_initialized()
         with pytest.raises(CourseError) as unreal:
@@ -297,7 +298,7 @@ def test_one_cpu_has_no_room_for_an_actor_beside_a_task() -> None:
 
 # Hours and dollars
 
-jobs = st.builds(
+any_job = st.builds(
     Job,
     texts=st.floats(0, 1e11),
     texts_per_s=st.floats(0.5, 1e5),
@@ -316,20 +317,20 @@ def test_a_job_by_hand() -> None:
     assert job.pays_from_texts(2, alone_startup_s=0) == 1800 * 500 * 2
 
 
-@given(jobs, machines, machines)
+@given(any_job, machines, machines)
 def test_more_machines_are_never_slower_and_never_cheaper(job: Job, one: int, other: int) -> None:
     few, many = sorted((one, other))
     assert job.startup_s / 3600 <= job.hours(many) <= job.hours(few) * (1 + 1e-9)
     assert job.usd(few) <= job.usd(many) * (1 + 1e-9)
 
 
-@given(jobs, machines)
+@given(any_job, machines)
 def test_a_bill_is_the_work_and_a_start_up_for_each_machine(job: Job, count: int) -> None:
     work = job.texts * (1 + job.redone_share) / job.texts_per_s
     assert job.usd(count) == pytest.approx((work + count * job.startup_s) / 3600 * job.usd_per_hour)
 
 
-@given(jobs, st.floats(0.01, 1000))
+@given(any_job, st.floats(0.01, 1000))
 def test_the_fewest_machines_meet_the_deadline_and_one_less_does_not(job: Job, deadline: float) -> None:
     count = job.machines_for(deadline)
     if count is None:
@@ -340,7 +341,7 @@ def test_the_fewest_machines_meet_the_deadline_and_one_less_does_not(job: Job, d
         assert job.hours(count - 1) > deadline * (1 - 1e-6)
 
 
-@given(jobs, st.integers(2, 1000), st.floats(0, 100))
+@given(any_job, st.integers(2, 1000), st.floats(0, 100))
 def test_from_the_size_where_machines_pay_they_end_sooner_and_below_it_later(
     job: Job, count: int, alone_startup_s: float
 ) -> None:
@@ -361,7 +362,7 @@ def test_one_machine_never_ends_sooner_than_itself() -> None:
 
 
 def test_egress_is_billed_once_whatever_the_number_of_machines() -> None:
-    plain, moved = Job(1e6, 500, 1), Job(1e6, 500, 1, egress_gb=scale_costs.vectors_gb(1e6, 384), usd_per_gb=0.1)
+    plain, moved = Job(1e6, 500, 1), Job(1e6, 500, 1, egress_gb=jobs.vectors_gb(1e6, 384), usd_per_gb=0.1)
     for count in (1, 7):
         assert moved.usd(count) - plain.usd(count) == pytest.approx(1e6 * 384 * 4 / 1e9 * 0.1)
 

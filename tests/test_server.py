@@ -34,10 +34,10 @@ from sentence_transformers import SentenceTransformer
 from torch.nn.functional import layer_norm, normalize
 
 from helpers import data
-from helpers.batcher import HALF_LIFE, Batcher, Job, QueueFullError
 from helpers.encode import encode
-from helpers.openai_api import EmbeddingRequest, answer
 from helpers.server import Settings, create_app
+from helpers.server.batcher import HALF_LIFE, Batcher, Job, QueueFullError
+from helpers.server.wire import EmbeddingRequest, answer
 
 MODEL, KEY, BODY_LIMIT, QUEUE_LIMIT = "all-MiniLM-L6-v2", "a-key", 2_000_000, 20_000
 TEXTS = sorted(data.texts(), key=len)[:160:8]
@@ -50,12 +50,13 @@ CHECKED = [
 
 
 @contextmanager
-def serving(log: Path, target: str = "helpers.server:app", **env: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def serving(log: Path, *target: str, **env: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A server on a free port of this machine: its address and its process, killed at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", target, "--app-dir", str(log.parent), "--port", str(port)]
+    target = target or ("helpers.server:create_app", "--factory")
+    command = [sys.executable, "-m", "uvicorn", *target, "--app-dir", str(log.parent), "--port", str(port)]
     env = {f"EMBED_{name.upper()}": value for name, value in env.items()} | {"OMP_NUM_THREADS": "1"}
     with log.open("wb") as out:
         process = subprocess.Popen(command, env=os.environ | env, stdout=out, stderr=out)
@@ -420,7 +421,7 @@ def test_when_the_worker_dies_those_who_wait_are_told_and_the_process_ends_with_
     (tmp_path / "broken.py").write_text(
         """
 from helpers.server import create_app
-from helpers.tokens import TokenizedModel
+from helpers.encode.tokens import TokenizedModel
 
 works = TokenizedModel.encode
 
@@ -452,7 +453,7 @@ class Slow:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
         self.seconds, self.now, self.permits = seconds, 0.0, threading.Semaphore(0)
-        monkeypatch.setattr("helpers.batcher.time.perf_counter", lambda: self.now)
+        monkeypatch.setattr("helpers.server.batcher.time.perf_counter", lambda: self.now)
 
     def encode(self, rows: list[list[int]]) -> Any:
         assert self.permits.acquire(timeout=30)
@@ -568,7 +569,7 @@ def test_a_large_answer_is_written_beside_the_event_loop_even_if_its_request_was
         threads.append(threading.current_thread())
         return answer(*args, **given)
 
-    monkeypatch.setattr("helpers.server.answer", noted)
+    monkeypatch.setattr("helpers.server.service.answer", noted)
     with started() as app_client:
         for count in (1, 100, 1):
             assert len(embedded(post(app_client, input=["a"] * count))) == count

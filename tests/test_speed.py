@@ -7,9 +7,11 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from helpers import models, speed
+from helpers import models
+from helpers.encode import token_counts
 from helpers.errors import CourseError
-from helpers.metrics import Floats
+from helpers.measure import speed
+from helpers.measure.metrics import Floats
 
 
 @pytest.fixture(scope="module")
@@ -33,25 +35,25 @@ def cost(minilm: SentenceTransformer) -> Floats:
 
 
 def test_token_counts_include_the_special_tokens(minilm: SentenceTransformer) -> None:
-    assert speed.token_counts(minilm, ["", "cat", "the cat sat"]) == [2, 3, 5]
+    assert token_counts(minilm, ["", "cat", "the cat sat"]) == [2, 3, 5]
 
 
 def test_token_counts_stop_where_the_model_stops_reading(minilm: SentenceTransformer) -> None:
-    assert speed.token_counts(minilm, ["cat " * 253, "cat " * 254, "cat " * 255, "cat " * 1000]) == [255, 256, 256, 256]
+    assert token_counts(minilm, ["cat " * 253, "cat " * 254, "cat " * 255, "cat " * 1000]) == [255, 256, 256, 256]
 
 
 def test_token_counts_follow_a_changed_limit(tfidf: SentenceTransformer) -> None:
     model = models.load("all-MiniLM-L6-v2", device="cpu")
     model.max_seq_length = 10
-    assert speed.token_counts(model, ["cat", "cat " * 100]) == [3, 10]
+    assert token_counts(model, ["cat", "cat " * 100]) == [3, 10]
 
 
 def test_a_static_model_has_no_special_tokens_and_no_limit(static: SentenceTransformer) -> None:
-    assert speed.token_counts(static, ["cat", "cat " * 1000]) == [1, 1000]
+    assert token_counts(static, ["cat", "cat " * 1000]) == [1, 1000]
 
 
 def test_a_model_without_a_tokenizer_has_no_tokens(tfidf: SentenceTransformer) -> None:
-    assert speed.token_counts(tfidf, ["cat"]) == []
+    assert token_counts(tfidf, ["cat"]) == []
 
 
 # Arithmetic
@@ -143,7 +145,7 @@ def test_a_slow_first_call_doesn_t_shorten_the_repeats(
         now, calls = now + (8.0 if calls == 0 else 1 / 64), calls + 1
 
     monkeypatch.setattr(tfidf, "encode", encode)
-    monkeypatch.setattr("helpers.speed.time.perf_counter", lambda: now)
+    monkeypatch.setattr("helpers.measure.speed.time.perf_counter", lambda: now)
     found = speed.measure(tfidf, ["a cat"], repeats=3)
     assert calls == 1 + 1 + 3 * 13  # the warm-up, a run to time it, and repeats of a fifth of a second
     assert found.slowest == pytest.approx(found.fastest) == pytest.approx(64)

@@ -20,7 +20,8 @@ from peft import LoraConfig
 from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 
-from helpers import adapters, data
+from helpers import data
+from helpers.models import adapters
 
 BASE = "sentence-transformers/all-MiniLM-L6-v2"
 SEED = 4

@@ -14,10 +14,11 @@ import huggingface_hub
 from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError
 
-from helpers import bge_m3, models
+from helpers import models
 from helpers.catalog import Card, card
 from helpers.doctor import course
 from helpers.errors import CourseError
+from helpers.models import bge_m3
 
 # What Sentence Transformers reads: no weights in other formats, and of two copies the safe one.
 KINDS = ["*.json", "*.txt", "*.md", "*.model", "*.py", "*.safetensors", "*.bin"]

@@ -11,6 +11,8 @@ from filelock import FileLock
 from platformdirs import user_data_path
 from pydantic import TypeAdapter, ValidationError
 
+from helpers import files
+
 VARIABLE = "EMBEDDING_COURSE_PROGRESS"
 WAIT_S = 5.0  # for another notebook that writes at this moment
 
@@ -55,9 +57,7 @@ def keep(task: str, tried: Tried) -> None:
             record = read()
             if record.get(task) in ("right", tried):
                 return
-            fresh = file.with_suffix(".tmp")
-            fresh.write_bytes(RECORD.dump_json(dict(sorted((record | {task: tried}).items())), indent=1))
-            fresh.replace(file)
+            files.replace(file, RECORD.dump_json(dict(sorted((record | {task: tried}).items())), indent=1))
     except OSError as error:
         reason = error.strerror or "another program holds it"
         print(f"Your progress isn't kept, {file.name} can't be written ({reason}); set {VARIABLE} to a file that can.")

@@ -13,8 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from helpers.catalog import nearest
-from helpers.errors import CourseError
+from helpers.errors import CourseError, nearest
 
 Case = tuple[Any, ...]
 Status = Literal["right", "wrong", "error", "not attempted"]

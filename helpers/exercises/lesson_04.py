@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
-from helpers import adapters, data
+from helpers import data
 from helpers.checks import Task
+from helpers.models import adapters
 
 Case = tuple[Any, ...]
 TWICE = "each stands there twice; glue it on or let the library, not both"

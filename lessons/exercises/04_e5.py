@@ -11,8 +11,8 @@
 import numpy as np
 import torch
 
-from helpers import adapters
 from helpers.checks import check, hint
+from helpers.models import adapters
 
 model = adapters.load(0.01)  # a small real model, trained with E5's prefixes
 print(model.prompts)

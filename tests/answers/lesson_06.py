@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from helpers import metrics
 from helpers.exercises import lesson_06 as six
+from helpers.measure import metrics
 
 
 def unit(vectors: Any) -> Any:

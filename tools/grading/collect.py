@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from helpers.catalog import nearest
-from helpers.errors import CourseError
+from helpers.errors import CourseError, nearest
 
 FILE_BYTES = 20_000_000  # of one notebook
 ZIP_BYTES, ZIP_FILES = 2_000_000_000, 5_000  # of all that one zip unpacks to

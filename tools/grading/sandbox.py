@@ -69,7 +69,6 @@ def furnish(folder: Path) -> Rooms:
         source, rooms.helpers / "helpers", ignore=shutil.ignore_patterns("exercises", "checks", "__pycache__")
     )
     shutil.copy(INSIDE / "checks.py", rooms.helpers / "helpers" / "checks.py")
-    shutil.copy(INSIDE / "lazy.py", rooms.helpers / "helpers" / "__init__.py")
     rooms.models.mkdir()
     return rooms
 

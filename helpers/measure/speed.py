@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch.utils.flop_counter import FlopCounterMode
 
+from helpers.encode.tokens import token_counts
+from helpers.encode.unpadded import packed
 from helpers.errors import CourseError
-from helpers.unpadded import packed
 
 SHORTEST_REPEAT_S = 0.2
 
@@ -109,17 +110,6 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-def token_counts(model: SentenceTransformer, texts: Sequence[str]) -> list[int]:
-    """Tokens of each text as the model reads it, special tokens included; empty without a tokenizer."""
-    tokenizer: Any = getattr(model[0], "tokenizer", None)
-    if tokenizer is None:
-        return []
-    if hasattr(tokenizer, "encode_batch"):  # a bare `tokenizers.Tokenizer`, as static models have
-        return [len(e.ids) for e in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
-    limit = model.max_seq_length or tokenizer.model_max_length
-    return [min(len(ids), limit) for ids in tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
 
 
 def flops_per_text(model: SentenceTransformer) -> NDArray[np.float64] | None:

@@ -21,6 +21,7 @@ from transformers import AutoModel, AutoTokenizer, XLMRobertaConfig, XLMRobertaM
 from helpers import bundled, data, models
 from helpers.catalog import Card, card
 from helpers.errors import CourseError, OutOfReachError
+from helpers.models import hub
 
 HUB_ID = "BAAI/bge-m3"
 STAND_IN = "MiniLM with three heads"
@@ -54,7 +55,7 @@ def load(source: str = "auto", *, device: str | None = None, use_fp16: bool = Fa
         **options: further arguments of `BGEM3FlagModel`, such as `passage_max_length`.
 
     Returns:
-        The model, with `.weights` telling its `models.Weights`.
+        The model; `models.weights` tells its `Weights`.
 
     Raises:
         CourseError: no such source or device, or weights out of reach.
@@ -82,11 +83,9 @@ def load(source: str = "auto", *, device: str | None = None, use_fp16: bool = Fa
             devices=device,
             **{"pooling_method": "cls" if real else "mean"} | options,
         )
-    if real:
-        model.weights = models.Weights("hub", f"revision {str(facts.revision)[:12]}")
-    else:
-        model.weights = models.Weights("stand-in", f"{STAND_IN}; says nothing of BGE-M3's quality")
-    models.announce(HUB_ID, model.weights)
+    standing_in = models.Weights("stand-in", f"{STAND_IN}; says nothing of BGE-M3's quality")
+    models.mark(model, models.Weights("hub", f"revision {str(facts.revision)[:12]}") if real else standing_in)
+    models.announce(HUB_ID, model)
     return model
 
 
@@ -142,7 +141,7 @@ def _snapshot(facts: Card) -> Path | None:
             return found
     except LocalEntryNotFoundError:
         pass
-    if not models.hub_reachable():
+    if not hub.hub_reachable():
         return None
     try:
         found = Path(snapshot_download(facts.hub_id, **wanted))

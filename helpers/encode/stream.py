@@ -12,7 +12,6 @@ Whatever the moment of a crash, the parts that are there are right, and the next
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from filelock import FileLock, Timeout
 from sentence_transformers import SentenceTransformer
 from tqdm.auto import tqdm
 
-from helpers import models
+from helpers import files, models
 from helpers.encode import TOKEN_BUDGET, encode
 from helpers.errors import CourseError
 
@@ -134,26 +133,8 @@ def _write_part(part: Path, first: int, vectors: Any) -> None:
     flat = pa.array(np.ascontiguousarray(vectors).ravel())
     embedding = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
     table = pa.table({"row": pa.array(np.arange(first, first + len(vectors))), "embedding": embedding})
-    scratch = part.with_name(f".{part.name}.tmp")
-    try:
+    with files.replacing(part) as scratch:
         pq.write_table(table, scratch, compression="none")
-        _publish(scratch, part)
-    except OSError:
-        scratch.unlink(missing_ok=True)
-        raise
-
-
-def _publish(scratch: Path, final: Path) -> None:
-    """Give a written file its name once its bytes, and then the name, are on the disk."""
-    with scratch.open("rb+") as file:
-        os.fsync(file.fileno())
-    scratch.replace(final)
-    if os.name == "posix":  # Windows can't open a folder
-        folder = os.open(final.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _agree(path: Path, manifest: dict[str, Any]) -> None:
@@ -161,17 +142,17 @@ def _agree(path: Path, manifest: dict[str, Any]) -> None:
     if not path.exists():
         if any(path.parent.glob("part-*.parquet")):
             raise CourseError(f"{path.parent}: there are parts but no {path.name}; name an empty folder.")
-        scratch = path.with_name(f".{path.name}.tmp")
-        scratch.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        _publish(scratch, path)
+        files.replace(path, json.dumps(manifest, indent=1).encode())
         return
     before = json.loads(path.read_text(encoding="utf-8"))
     changed = [key for key in manifest if key != "probe" and before.get(key) != manifest[key]]
-    told = [f"{key} was {before.get(key)!r} and is {manifest[key]!r}" for key in changed]
+    differences = [f"{key} was {before.get(key)!r} and is {manifest[key]!r}" for key in changed]
     if not _alike(before.get("probe"), manifest["probe"]):
-        told.append("the vectors of two test sentences are others")
-    if told:
-        raise CourseError(f"{path.parent} was begun with something else: {'; '.join(told)}. Name another folder.")
+        differences.append("the vectors of two test sentences are others")
+    if differences:
+        raise CourseError(
+            f"{path.parent} was begun with something else: {'; '.join(differences)}. Name another folder."
+        )
 
 
 def _alike(before: Any, now: list[list[float]]) -> bool:

@@ -11,10 +11,10 @@ from math import inf
 
 import pandas as pd
 
-from helpers import twins
-from helpers.benchmark import pareto_front
 from helpers.catalog import BENCHMARKS, Benchmark, Card, cards
 from helpers.errors import CourseError
+from helpers.measure.ranking import pareto_front
+from helpers.models import twins
 
 SPEED = "tokens/s (twin, CPU)"
 COMMERCIAL = {"apache-2.0": True, "mit": True, "cc-by-nc-4.0": False}

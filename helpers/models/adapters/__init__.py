@@ -15,6 +15,7 @@ from sentence_transformers import SentenceTransformer
 
 from helpers import bundled, models
 from helpers.errors import CourseError
+from helpers.files import sha256
 
 FOLDER = Path(__file__).parent
 TEMPERATURES = (0.01, 0.1)
@@ -39,12 +40,12 @@ def start(device: str = "cpu") -> SentenceTransformer:
     bert.config.num_hidden_layers = LAYERS
     model = SentenceTransformer(modules=modules, device=device, prompts=dict(PROMPTS))
     model.max_seq_length = MAX_TOKENS
-    model.weights = models.Weights("bundled", f"the first {LAYERS} layers of {bundled.MINILM}")  # type: ignore[assignment]
+    models.mark(model, models.Weights("bundled", f"the first {LAYERS} layers of {bundled.MINILM}"))
     return model
 
 
 def load(temperature: float, device: str = "cpu") -> SentenceTransformer:
-    """The model trained at a temperature: a real model, small and weak, with `.weights` that say so.
+    """The model trained at a temperature: a real model, small and weak, as `models.weights` says.
 
     Args:
         temperature: one of `TEMPERATURES`.
@@ -63,7 +64,7 @@ def load(temperature: float, device: str = "cpu") -> SentenceTransformer:
         if isinstance(module, BaseTunerLayer):
             module.merge()  # adds it to the frozen weights, so that encoding costs nothing more
     model.eval()
-    checksum = bundled.sha256(folder(temperature) / "adapter_model.safetensors")[:12]
+    checksum = sha256(folder(temperature) / "adapter_model.safetensors")[:12]
     what = f"{LAYERS} layers of {bundled.MINILM}, adapter trained at temperature {temperature:g}, sha256 {checksum}"
-    model.weights = models.Weights("bundled", what)  # type: ignore[assignment]
+    models.mark(model, models.Weights("bundled", what))
     return model

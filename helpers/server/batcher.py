@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.encode import batches
-from helpers.tokens import Floats, Row
+from helpers.encode.tokens import Floats, Row
 
 BATCHES_AT_ONCE = 4  # sorted together: more would keep the shortest texts waiting
 HALF_LIFE = 8  # full batches after which a measured speed counts half, so that a slow start is forgotten

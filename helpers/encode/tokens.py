@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
+from helpers.encode.unpadded import Unpadded, runs_unpadded
 from helpers.errors import CourseError
-from helpers.unpadded import Unpadded, runs_unpadded
 
 Floats = NDArray[np.float32]
 Row = list[int]
@@ -82,3 +82,14 @@ class TokenizedModel:
             padded = tokenizer.pad(features, return_tensors="pt").to(self.model.device)
             vectors = self.model(dict(padded))["sentence_embedding"]
             return np.asarray(vectors[:, : self.model.truncate_dim].float().cpu().numpy())
+
+
+def token_counts(model: SentenceTransformer, texts: Sequence[str]) -> list[int]:
+    """Tokens of each text as the model reads it, special tokens included; empty without a tokenizer."""
+    tokenizer: Any = getattr(model[0], "tokenizer", None)
+    if tokenizer is None:
+        return []
+    if hasattr(tokenizer, "encode_batch"):  # a bare `tokenizers.Tokenizer`, as static models have
+        return [len(e.ids) for e in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+    limit = model.max_seq_length or tokenizer.model_max_length
+    return [min(len(ids), limit) for ids in tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog
-from helpers.errors import CourseError
+from helpers.errors import CourseError, nearest
 
 HOURS_PER_MONTH = 730.0
 
@@ -30,7 +30,7 @@ def price(provider: str, item: str) -> catalog.Price:
     if found is None:
         known = [p.item for p in of] if of else [p.provider for p in catalog.prices()]
         wanted = item if of else provider
-        raise CourseError(f"The prices have no {provider} {item!r}.{catalog.nearest(wanted, known)}")
+        raise CourseError(f"The prices have no {provider} {item!r}.{nearest(wanted, known)}")
     if found.price_usd is None:
         raise CourseError(f"The price of {found.name} is unknown: state your own.")
     return found
