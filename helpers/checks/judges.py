@@ -252,7 +252,7 @@ class Embeddings(Vectors):
 class Decisions:
     """True or False, one or an array of the reference's shape."""
 
-    of: str = "decisions"
+    wrong: str = "are wrong"
     wanted: str = "return True or False"
 
     def read(self, value: Any, right: Any) -> NDArray[np.bool_]:
@@ -269,4 +269,4 @@ class Decisions:
     def difference(self, got: NDArray[np.bool_], right: NDArray[np.bool_]) -> str:
         if right.ndim == 0:
             return f"{got} instead of {right}"
-        return f"{(got != right).sum()} of {right.size} {self.of} are wrong"
+        return f"{(got != right).sum()} of {right.size} {self.wrong}"
