@@ -62,12 +62,11 @@ class ByReference:
 
     def __call__(self, cases: Sequence[Case], values: Sequence[Any]) -> str | None:
         """None if every value is right, else the sentence for the learner."""
-        right = [self._own(self.reference, case) for case in cases]
+        wanted = [self.form.read(value, value) for value in (self.reference(*case) for case in cases)]
+        right = [self.judged(value, *case) for value, case in zip(wanted, cases, strict=True)]
         try:
-            got = [
-                self.judged(self.form.read(value, other), *case)
-                for value, other, case in zip(values, right, cases, strict=True)
-            ]
+            read = [self.form.read(value, other) for value, other in zip(values, wanted, strict=True)]
+            got = [self.judged(value, *case) for value, case in zip(read, cases, strict=True)]
         except MalformedError as problem:
             return str(problem)
         wrong = [i for i in range(len(cases)) if not self.form.same(got[i], right[i])]
