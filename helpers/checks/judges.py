@@ -48,6 +48,8 @@ class ByReference:
             own keyword arguments that do.
         traps: a sentence to whether a case is of the sort that it warns of.
         about: the case in words, where the difference alone says too little.
+        judged: a read value and its case to what is compared, where several values are right; raises MalformedError
+            for a value that can't be right.
     """
 
     reference: Answer
@@ -56,12 +58,15 @@ class ByReference:
     mistakes: Mapping[str, Answer | dict[str, Any]]
     traps: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
     about: Callable[..., str] = lambda *case: ""
+    judged: Callable[..., Any] = lambda value, *case: value
 
     def __call__(self, cases: Sequence[Case], values: Sequence[Any]) -> str | None:
         """None if every value is right, else the sentence for the learner."""
-        right = [self.form.read(value, value) for value in (self.reference(*case) for case in cases)]
+        wanted = [self.form.read(value, value) for value in (self.reference(*case) for case in cases)]
+        right = [self.judged(value, *case) for value, case in zip(wanted, cases, strict=True)]
         try:
-            got = [self.form.read(value, other) for value, other in zip(values, right, strict=True)]
+            read = [self.form.read(value, other) for value, other in zip(values, wanted, strict=True)]
+            got = [self.judged(value, *case) for value, case in zip(read, cases, strict=True)]
         except MalformedError as problem:
             return str(problem)
         wrong = [i for i in range(len(cases)) if not self.form.same(got[i], right[i])]
@@ -79,9 +84,7 @@ class ByReference:
 
     def tells_apart(self, *case: Any) -> bool:
         """Whether on this case the reference and each mistake give different answers; to draw cases by."""
-        answers = [
-            self.form.read(answer(*case), None) for answer in (self.reference, *map(self.mistaken, self.mistakes))
-        ]
+        answers = [self._own(answer, case) for answer in (self.reference, *map(self.mistaken, self.mistakes))]
         return not any(self.form.same(one, other) for i, one in enumerate(answers) for other in answers[:i])
 
     def mistaken(self, sentence: str) -> Answer:
@@ -90,8 +93,12 @@ class ByReference:
         return partial(self.reference, **mistake) if isinstance(mistake, dict) else mistake
 
     def _explains(self, sentence: str, case: Case, got: Any) -> bool:
-        made = self.mistaken(sentence)(*case)
-        return self.form.same(got, self.form.read(made, made))
+        return self.form.same(got, self._own(self.mistaken(sentence), case))
+
+    def _own(self, answer: Answer, case: Case) -> Any:
+        """What is compared of an answer of the judge's own."""
+        value = answer(*case)
+        return self.judged(self.form.read(value, value), *case)
 
 
 def array(value: Any) -> NDArray[np.float64]:
@@ -217,10 +224,48 @@ class Places:
             raise MalformedError(
                 f"return {len(self.names)} values: {', '.join(self.names)}; this is {str(value)[:60]}."
             )
-        return {name: self.of.read(one, one) for name, one in zip(self.names, value, strict=True)}
+        rights = right.values() if isinstance(right, Mapping) else value
+        return {name: self.of.read(*pair) for name, *pair in zip(self.names, value, rights, strict=True)}
 
     def same(self, one: dict[str, Any], other: dict[str, Any]) -> bool:
         return Entries(self.of).same(one, other)
 
     def difference(self, got: dict[str, Any], right: dict[str, Any]) -> str:
         return Entries(self.of).difference(got, right)
+
+
+@dataclass(frozen=True)
+class Embeddings(Vectors):
+    """Vectors of texts; of a wrong one it is said how near it lies to the right one."""
+
+    atol: float = 1e-4
+
+    def difference(self, got: NDArray[Any], right: NDArray[Any]) -> str:
+        lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(right, axis=1)
+        cosines = (got * right).sum(axis=1) / np.maximum(lengths, 1e-12)
+        row = int(cosines.argmin())
+        return f"text {row + 1} of {len(right)} has a cosine of {cosines[row]:.3f} with the right vector"
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """True or False, one or an array of the reference's shape."""
+
+    wrong: str = "are wrong"
+    wanted: str = "return True or False"
+
+    def read(self, value: Any, right: Any) -> NDArray[np.bool_]:
+        got = array(value)
+        if right is not None and got.shape != np.shape(right):
+            raise MalformedError(f"the shape is {got.shape}, and it should be {np.shape(right)}: {self.wanted}.")
+        if not np.isin(got, (0, 1)).all():
+            raise MalformedError(f"{got.ravel()[0]:.2f} isn't True or False: {self.wanted}.")
+        return got.astype(bool)
+
+    def same(self, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
+        return np.array_equal(one, other)
+
+    def difference(self, got: NDArray[np.bool_], right: NDArray[np.bool_]) -> str:
+        if right.ndim == 0:
+            return f"{got} instead of {right}"
+        return f"{(got != right).sum()} of {right.size} {self.wrong}"

@@ -1,6 +1,6 @@
 """Exercise 04: E5's prefixes, its loss, last-token pooling, and a decision that survives high cosines."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -10,20 +10,29 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from helpers import data
-from helpers.checks import Task
+from helpers.checks.judges import ByReference, Decisions, MalformedError, Number, Places, Vectors
+from helpers.checks.tasks import Case, Task
 from helpers.models import adapters
 
-Case = tuple[Any, ...]
-TWICE = "each stands there twice; glue it on or let the library, not both"
-PREFIX_MISTAKES = {
-    ("", ""): "plain `encode` adds none; use encode_query and encode_document",
-    ("query: ", ""): "one side goes in bare; E5 was trained with a prefix on both",
-    ("query: query: ", "passage: passage: "): TWICE,
-    ("query: query: ", "query: query: "): TWICE,
-    ("passage: ", "query: "): "the roles are swapped; the first side asks",
-}
-Vectors = NDArray[np.float32]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 normalize = torch.nn.functional.normalize
+
+
+# 04.1
+
+
+def embed_sides(
+    model: SentenceTransformer,
+    first: list[str],
+    second: list[str],
+    symmetric: bool,
+    *,
+    prefixes: Callable[[str], tuple[str, str]] = lambda right: ("query: ", right),
+) -> tuple[Any, Any]:
+    """Reference: the prefix of each role; a symmetric task has one role only."""
+    one, other = prefixes("query: " if symmetric else "passage: ")
+    return model.encode(first, prompt=one), model.encode(second, prompt=other)
 
 
 @cache
@@ -31,56 +40,54 @@ def _model() -> SentenceTransformer:
     return adapters.load(0.01)
 
 
-def embed_sides(
-    model: SentenceTransformer, first: list[str], second: list[str], symmetric: bool
-) -> tuple[Vectors, Vectors]:
-    """Reference: the library adds the prefix of each role; a symmetric task has one role only."""
-    return model.encode_query(first), model.encode_query(second) if symmetric else model.encode_document(second)
-
-
 def _prefix_cases(seed: int) -> list[Case]:
     draw = np.random.default_rng(seed)
-    pool = sorted({*data.retrieval().queries.values()})
-    some = [str(text) for text in draw.choice(pool, 14, replace=False)]
+    texts = sorted({*data.retrieval().queries.values()})
+    some = [str(text) for text in draw.choice(texts, 14, replace=False)]
     return [(_model(), some[:3], some[3:7], False), (_model(), some[7:10], some[10:], True)]
 
 
-def _judge_prefixes(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    for (model, first, second, symmetric), value in zip(cases, values, strict=True):
-        if not isinstance(value, tuple | list) or len(value) != 2:
-            return f"it returns {type(value).__name__}; return two arrays, one a side."
-        got = [np.asarray(side, dtype=np.float32) for side in value]
-        sizes = [(len(side), model.get_embedding_dimension()) for side in (first, second)]
-        if [side.shape for side in got] != sizes:
-            return f"the shapes are {got[0].shape} and {got[1].shape}, and they should be {sizes[0]} and {sizes[1]}."
-        kind = "symmetric" if symmetric else "search"
-        right = "query: " if symmetric else "passage: "
-        found = [_prefix_of(model, side, texts) for side, texts in zip(got, (first, second), strict=True)]
-        if found == ["query: ", right]:
-            continue
-        given = f"in the {kind} case the prefixes are {found[0]!r} and {found[1]!r}"
-        if None in found:
-            side = "first" if found[0] is None else "second"
-            return f"the vectors of the {side} side in the {kind} case fit no prefix: encode each text with its own."
-        usual = "both take 'query: ' where the sides play the same part"
-        if not symmetric:
-            usual = "the second side takes 'passage: ' in a search"
-        return f"{given}: {PREFIX_MISTAKES.get((str(found[0]), str(found[1])), usual)}."
-    return None
+PREFIXES = ByReference(
+    embed_sides,
+    Places(("first side", "second side"), Vectors("one row a text", atol=1e-4)),
+    "These vectors fit no usual pair of prefixes; encode each text with its own.",
+    about=lambda model, first, second, symmetric: f" in the {'symmetric' if symmetric else 'search'} case",
+    mistakes={
+        "plain `encode` adds none; use encode_query and encode_document": {"prefixes": lambda right: ("", "")},
+        "one side goes in bare; E5 was trained with a prefix on both": {"prefixes": lambda right: ("query: ", "")},
+        "each stands there twice; glue it on or let the library, not both": {
+            "prefixes": lambda right: ("query: query: ", right * 2)
+        },
+        "the roles are swapped; the first side asks": {"prefixes": lambda right: ("passage: ", "query: ")},
+        "both take 'query: ' where the sides play the same part": {"prefixes": lambda right: ("query: ", "passage: ")},
+        "the second side takes 'passage: ' in a search": {"prefixes": lambda right: ("query: ", "query: ")},
+    },
+)
 
 
-def _prefix_of(model: SentenceTransformer, vectors: Vectors, texts: list[str]) -> str | None:
-    """The prefix that gives these vectors; None if none that anybody would use does."""
-    for prefix in ("query: ", "passage: ", "", "query: query: ", "passage: passage: "):
-        if np.allclose(model.encode(texts, prompt=prefix), vectors, atol=1e-4):
-            return prefix
-    return None
+# 04.2
 
 
-def info_nce(queries: torch.Tensor, passages: torch.Tensor, temperature: float) -> float:
+def cross_entropy(logits: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
+    """Of each row, with the right class on the diagonal."""
+    return torch.nn.functional.cross_entropy(logits, torch.arange(len(logits)), reduction=reduction)
+
+
+def info_nce(
+    queries: torch.Tensor,
+    passages: torch.Tensor,
+    temperature: float,
+    *,
+    unit: Callable[..., torch.Tensor] = normalize,
+    loss: Callable[[torch.Tensor], torch.Tensor] = cross_entropy,
+) -> float:
     """Reference: cross-entropy over cosines / temperature, the right passage on the diagonal."""
-    logits = normalize(queries, dim=1) @ normalize(passages, dim=1).T / temperature
-    return torch.nn.functional.cross_entropy(logits, torch.arange(len(queries))).item()
+    return float(loss(unit(queries) @ unit(passages).T / temperature))
+
+
+def _without_positive(logits: torch.Tensor) -> torch.Tensor:
+    others = logits.masked_fill(torch.eye(len(logits), dtype=torch.bool), -torch.inf)
+    return (others.logsumexp(dim=1) - logits.diagonal()).mean()
 
 
 def _loss_cases(seed: int) -> list[Case]:
@@ -94,63 +101,45 @@ def _loss_cases(seed: int) -> list[Case]:
     return cases
 
 
-def _judge_loss(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    sizes = [np.size(torch.as_tensor(value).detach().numpy()) for value in values]
-    if any(size != 1 for size in sizes):
-        return f"it returns {sizes[0]} numbers; return one, the mean over the queries."
-    got = np.array([float(value) for value in values])
-    right = np.array([info_nce(*case) for case in cases])
-    if np.allclose(got, right, rtol=1e-3, atol=1e-4):
-        return None
-    if not np.isfinite(got).all():
-        return (
-            f"at temperature {cases[2][2]} the loss is {got[2]:.1f}: exp() of a cosine over the temperature is too "
-            "large for float32. Take the largest logit away first, or use logsumexp or cross_entropy."
-        )
-    told = f"{got[0]:.4f} instead of {right[0]:.4f} in the first batch"
-    for sentence, wrong in _loss_mistakes(cases).items():
-        if np.allclose(got, wrong, rtol=1e-3, atol=1e-4):
-            return f"{sentence}: {told}."
-    return f"the loss is wrong: {told}. Cosines over the temperature, softmax a row, minus log of the diagonal, mean."
+LOSS = ByReference(
+    info_nce,
+    Number("return one, the mean over the queries", rtol=1e-3, atol=1e-4, show=".4f"),
+    "Cosines over the temperature, softmax a row, minus log of the diagonal, mean.",
+    about=lambda queries, passages, temperature: f" at temperature {temperature}",
+    traps={
+        "exp() of a cosine over the temperature is too large for float32. Take the largest logit away first, or use "
+        "logsumexp or cross_entropy": lambda queries, passages, temperature: temperature <= 0.01
+    },
+    mistakes={
+        "these are dot products of vectors of unequal length; normalise both sides, cosine is asked for": {
+            "unit": lambda vectors: vectors
+        },
+        "the cosines are multiplied by the temperature; divide by it": lambda q, p, t: info_nce(q, p, 1 / t),
+        "the temperature is left out": lambda q, p, t: info_nce(q, p, 1),
+        "that is a sum over the queries; take the mean": {"loss": lambda logits: cross_entropy(logits, "sum")},
+        "the softmax runs over the queries of each passage; take it over the passages of each query": {
+            "loss": lambda logits: cross_entropy(logits.T)
+        },
+        "the right passage is missing from the denominator; it is one of the choices": {"loss": _without_positive},
+        "the sign is turned round; a loss is minus the log": {"loss": lambda logits: -cross_entropy(logits)},
+        "that is the mean of both directions; only queries look for passages here": {
+            "loss": lambda logits: (cross_entropy(logits) + cross_entropy(logits.T)) / 2
+        },
+    },
+)
 
 
-def _loss_mistakes(cases: Sequence[Case]) -> dict[str, list[float]]:
-    def each(loss: Any) -> list[float]:
-        return [float(loss(q, p, t)) for q, p, t in cases]
-
-    def cosine(q: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
-        return normalize(q, dim=1) @ normalize(p, dim=1).T
-
-    def entropy(logits: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
-        return torch.nn.functional.cross_entropy(logits, torch.arange(len(logits)), reduction=reduction)
-
-    def without_positive(q: torch.Tensor, p: torch.Tensor, t: float) -> torch.Tensor:
-        logits = cosine(q, p) / t
-        others = logits.masked_fill(torch.eye(len(q), dtype=torch.bool), -torch.inf)
-        return (others.logsumexp(dim=1) - logits.diagonal()).mean()
-
-    return {
-        "these are dot products of vectors of unequal length; normalise both sides, cosine is asked for": each(
-            lambda q, p, t: entropy(q @ p.T / t)
-        ),
-        "the cosines are multiplied by the temperature; divide by it": each(lambda q, p, t: entropy(cosine(q, p) * t)),
-        "the temperature is left out": each(lambda q, p, t: entropy(cosine(q, p))),
-        "that is a sum over the queries; take the mean": each(lambda q, p, t: entropy(cosine(q, p) / t, "sum")),
-        "the softmax runs over the queries of each passage; take it over the passages of each query": each(
-            lambda q, p, t: entropy(cosine(q, p).T / t)
-        ),
-        "the right passage is missing from the denominator; it is one of the choices": each(without_positive),
-        "the sign is turned round; a loss is minus the log": [-info_nce(*case) for case in cases],
-        "that is the mean of both directions; only queries look for passages here": each(
-            lambda q, p, t: (entropy(cosine(q, p) / t) + entropy(cosine(q, p).T / t)) / 2
-        ),
-    }
+# 04.3
 
 
-def last_token_pooling(token_embeddings: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """Reference: the last place where the mask is 1, found from the end."""
-    last = attention_mask.shape[1] - 1 - attention_mask.flip(dims=[1]).argmax(dim=1)
-    return token_embeddings[torch.arange(len(token_embeddings)), last]
+def last_token_pooling(
+    token_embeddings: torch.Tensor,
+    attention_mask: torch.Tensor,
+    *,
+    place: Callable[[torch.Tensor], torch.Tensor] = lambda mask: mask.shape[1] - 1 - mask.flip(dims=[1]).argmax(dim=1),
+) -> torch.Tensor:
+    """Reference: the last place where the mask is 1, counted from the end."""
+    return token_embeddings[torch.arange(len(token_embeddings)), place(attention_mask)]
 
 
 def _pooling_cases(seed: int) -> list[Case]:
@@ -165,41 +154,46 @@ def _pooling_cases(seed: int) -> list[Case]:
     return cases
 
 
-def _judge_pooling(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    for (states, mask), value in zip(cases, values, strict=True):
-        right, got = last_token_pooling(states, mask), torch.as_tensor(value).float()
-        if got.shape != right.shape:
-            return f"the shape is {tuple(got.shape)}, and it should be {tuple(right.shape)}, one vector a text."
-        if torch.allclose(got, right, atol=1e-5):
-            continue
-        side = "left" if (mask[:, 0] == 0).any() else "right"
-        rows = (~torch.isclose(got, right, atol=1e-5).all(dim=1)).sum().item()
-        told = f"{rows} of {len(right)} rows are wrong in a batch padded on the {side}"
-        every, count = torch.arange(len(states)), mask.sum(dim=1)
-        weights = mask.unsqueeze(-1).float()
-        first = mask.argmax(dim=1)
-        known = {
-            "that is the last column, which is padding when padding is on the right": states[:, -1],
-            "`mask.sum() - 1` counts from the left edge; with padding on the left the text begins later": states[
-                every, (count - 1).clamp(min=0)
-            ],
-            "that is the mean over the real tokens; a decoder's last token alone has seen all": (
-                (states * weights).sum(dim=1) / weights.sum(dim=1)
-            ),
-            "that is the first real token, which in a decoder has seen nothing but itself": states[every, first],
-            "that is one token short of the last; positions count from 0": states[every, first + count - 2],
-            "these are unit vectors; the last token's vector as it is was asked for": normalize(right, dim=1),
-        }
-        for sentence, wrong in known.items():
-            if torch.allclose(got, wrong, atol=1e-5):
-                return f"{sentence}: {told}."
-        return f"{told}. Find the last place where the mask is 1."
-    return None
+POOLING = ByReference(
+    last_token_pooling,
+    Vectors("one vector a text"),
+    "Find the last place where the mask is 1.",
+    about=lambda states, mask: f" in a batch padded on the {'left' if (mask[:, 0] == 0).any() else 'right'}",
+    mistakes={
+        "that is the last column, which is padding when padding is on the right": lambda states, mask: states[:, -1],
+        "`mask.sum() - 1` counts from the left edge; with padding on the left the text begins later": {
+            "place": lambda mask: mask.sum(dim=1) - 1
+        },
+        "that is the mean over the real tokens; a decoder's last token alone has seen all": lambda states, mask: (
+            (states * mask.unsqueeze(-1)).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+        ),
+        "that is the first real token, which in a decoder has seen nothing but itself": {
+            "place": lambda mask: mask.argmax(dim=1)
+        },
+        "that is one token short of the last; positions count from 0": {
+            "place": lambda mask: mask.argmax(dim=1) + mask.sum(dim=1) - 2
+        },
+        "these are unit vectors; the last token's vector as it is was asked for": lambda states, mask: normalize(
+            last_token_pooling(states, mask), dim=1
+        ),
+    },
+)
 
 
-def call_alike(cosines: NDArray[np.float64], background: NDArray[np.float64], false_alarms: float) -> NDArray[np.bool_]:
+# 04.4
+
+
+def call_alike(
+    cosines: Floats,
+    background: Floats,
+    false_alarms: float,
+    *,
+    limit: Callable[[Floats, Floats, float], Any] = lambda cosines, background, share: np.quantile(
+        background, 1 - share
+    ),
+) -> Bools:
     """Reference: above the quantile of the background that lets only `false_alarms` through."""
-    return np.asarray(cosines > np.quantile(background, 1 - false_alarms))
+    return np.asarray(cosines > limit(cosines, background, false_alarms))
 
 
 def _decision_cases(seed: int) -> list[Case]:
@@ -213,68 +207,53 @@ def _decision_cases(seed: int) -> list[Case]:
         # No pair lies so near the edge that two ways of computing a quantile would differ on it.
         edge = ordered[place - 3], ordered[min(place + 3, len(ordered) - 1)]
         alike = draw.uniform(edge[1] + 0.005, edge[1] + 0.3 * (high - low), size=many)
-        unlike = draw.uniform(low, edge[0] - 0.005, size=30 - many)
-        cases.append((draw.permutation(np.concatenate([alike, unlike])), background, false_alarms))
+        unlike = draw.uniform(low, edge[0] - 0.005, size=29 - many)
+        middle = (background.mean() + np.median(background)) / 2  # a pair that tells the two apart as limits
+        cases.append((draw.permutation([*alike, *unlike, middle]), background, false_alarms))
     return cases
 
 
-def _judge_decision(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    right = [call_alike(*case) for case in cases]
-    got = [np.asarray(value) for value in values]
-    for mine, theirs in zip(right, got, strict=True):
-        if theirs.shape != mine.shape:
-            return f"the shape is {theirs.shape}, and it should be {mine.shape}: True or False for each pair."
-        if not np.isin(theirs, (0, 1)).all():
-            return f"{theirs.ravel()[0]} isn't True or False: return a decision for each pair, not a score."
-    decisions = [theirs.astype(bool) for theirs in got]
-    wrong = [int((mine != theirs).sum()) for mine, theirs in zip(right, decisions, strict=True)]
-    if not any(wrong):
-        return None
-    worst = int(np.argmax(wrong))
-    cosines, background, share = cases[worst]
-    told = (
-        f"{wrong[worst]} of {len(cosines)} pairs are decided wrongly by a model whose unrelated pairs have cosines "
-        f"from {background.min():.2f} to {background.max():.2f}"
-    )
-    for sentence, mistake in _decision_mistakes(cases).items():
-        if all(np.array_equal(a, b) for a, b in zip(decisions, mistake, strict=True)):
-            return f"{sentence}: {told}."
-    for theirs, (values_of, _, _) in zip(decisions, cases, strict=True):
-        if theirs.any() and not theirs.all() and values_of[theirs].min() < values_of[~theirs].max():
-            return f"a pair is called alike and another of higher cosine isn't: {told}. Compare with one limit."
-    return f"{told}. The limit is the cosine that a share of {share} of the background lies above."
+def _by_one_limit(decisions: Bools, cosines: Floats, background: Floats, false_alarms: float) -> Bools:
+    if np.diff(decisions[np.argsort(cosines)]).sum() > 1:
+        raise MalformedError("a pair is called alike and another of higher cosine isn't. Compare with one limit.")
+    return decisions
 
 
-def _decision_mistakes(cases: Sequence[Case]) -> dict[str, list[NDArray[np.bool_]]]:
-    def each(rule: Any) -> list[NDArray[np.bool_]]:
-        return [np.asarray(rule(c, b, f)) for c, b, f in cases]
-
-    mistakes = {
-        f"a fixed limit of about {limit} carries the scale of one model": each(lambda c, b, f, limit=limit: c > limit)
-        for limit in (0.5, 0.6, 0.7, 0.8, 0.85, 0.9)
+DECISION = ByReference(
+    call_alike,
+    Decisions("pairs are decided wrongly", "return a decision for each pair, not a score"),
+    "The limit is the cosine that a share of `false_alarms` of the background lies above.",
+    about=lambda cosines, background, share: (
+        f" by a model whose unrelated pairs have cosines from {background.min():.2f} to {background.max():.2f}"
+    ),
+    judged=_by_one_limit,
+    mistakes={
+        f"a fixed limit of about {number} carries the scale of one model": {"limit": lambda c, b, f, n=number: n}
+        for number in (0.7, 0.9, 0.5, 0.6, 0.8, 0.85)  # the two first may be right for a model
     }
-    return mistakes | {
+    | {
         "that is a quantile of the pairs themselves, which calls the same share alike whatever they are; take it of "
-        "the background": each(lambda c, b, f: c > np.quantile(c, 1 - f)),
-        "the wrong tail: nearly all unrelated pairs lie above that limit; take 1 - false_alarms": each(
-            lambda c, b, f: c > np.quantile(b, f)
-        ),
-        "above the middle of the background (its mean) lies about half of it": each(lambda c, b, f: c > b.mean()),
-        "above the middle of the background (its median) lies half of it": each(lambda c, b, f: c > np.median(b)),
-        "np.percentile counts from 0 to 100; with a share of 1 use np.quantile": each(
-            lambda c, b, f: c > np.percentile(b, 1 - f)
-        ),
-        "the decision is turned round; a high cosine means alike": [~call_alike(*case) for case in cases],
-        "nothing of the background is let through; a share of it was allowed": each(lambda c, b, f: c > b.max()),
-    }
+        "the background": {"limit": lambda c, b, f: np.quantile(c, 1 - f)},
+        "the wrong tail: nearly all unrelated pairs lie above that limit; take 1 - false_alarms": {
+            "limit": lambda c, b, f: np.quantile(b, f)
+        },
+        "above the middle of the background (its mean) lies about half of it": {"limit": lambda c, b, f: b.mean()},
+        "above the middle of the background (its median) lies half of it": {"limit": lambda c, b, f: np.median(b)},
+        "np.percentile counts from 0 to 100; with a share of 1 use np.quantile": {
+            "limit": lambda c, b, f: np.percentile(b, 1 - f)
+        },
+        "the decision is turned round; a high cosine means alike": lambda c, b, f: ~call_alike(c, b, f),
+        "nothing of the background is let through; a share of it was allowed": {"limit": lambda c, b, f: b.max()},
+    },
+)
 
 
 TASKS = {
     task.id: task
     for task in (
-        Task("04.1", _prefix_cases, _judge_prefixes),
-        Task("04.2", _loss_cases, _judge_loss),
-        Task("04.3", _pooling_cases, _judge_pooling),
-        Task("04.4", _decision_cases, _judge_decision),
+        Task("04.1", _prefix_cases, PREFIXES),
+        Task("04.2", _loss_cases, LOSS),
+        Task("04.3", _pooling_cases, POOLING),
+        Task("04.4", _decision_cases, DECISION),
     )
 }

@@ -15,8 +15,8 @@ normalize = torch.nn.functional.normalize
 
 def by_library(t: torch.Tensor, m: torch.Tensor, pooling: str) -> torch.Tensor:
     module = Pooling(t.shape[-1], pooling_mode=pooling)
-    found: torch.Tensor = module({"token_embeddings": t, "attention_mask": m})["sentence_embedding"]
-    return found
+    vectors: torch.Tensor = module({"token_embeddings": t, "attention_mask": m})["sentence_embedding"]
+    return vectors
 
 
 def text_by_text(t: torch.Tensor, m: torch.Tensor, pooling: str) -> np.ndarray:
@@ -34,11 +34,11 @@ def one_by_one(model: Any, texts: list[str], roles: list[str]) -> np.ndarray:
 
 
 def in_two_calls(model: Any, texts: list[str], roles: list[str]) -> torch.Tensor:
-    found = torch.empty(len(texts), 384)
+    vectors = torch.empty(len(texts), 384)
     for role in ("query", "document"):
         places = [i for i, other in enumerate(roles) if other == role]
-        found[places] = model.encode([texts[i] for i in places], prompt_name=role, convert_to_tensor=True)
-    return found
+        vectors[places] = model.encode([texts[i] for i in places], prompt_name=role, convert_to_tensor=True)
+    return vectors
 
 
 def by_scikit(similarity: Any, label: Any) -> Any:
@@ -51,41 +51,25 @@ def by_evaluator(similarity: Any, label: Any) -> float:
     return float(BinaryClassificationEvaluator.find_best_f1_and_threshold(similarity, label, True)[3])
 
 
-def evidence_by_numpy(t: torch.Tensor, m: torch.Tensor, e: torch.Tensor) -> dict[str, Any]:
+def evidence_by_numpy(t: torch.Tensor, m: torch.Tensor, e: torch.Tensor, over: Any = np.min) -> dict[str, Any]:
     unit = e.numpy() / np.linalg.norm(e.numpy(), axis=1, keepdims=True)
-    return {p: (text_by_text(t, m, p) * unit).sum(axis=1).min() for p in ("max", "mean", "cls")}
-
-
-def glued_behind(model: Any, texts: list[str], roles: list[str]) -> Any:
-    return model.encode([text + " " + model.prompts[role] for text, role in zip(texts, roles, strict=True)])
+    return {p: over((text_by_text(t, m, p) * unit).sum(axis=1)) for p in ("max", "mean", "cls")}
 
 
 MISTAKES: dict[str, dict[str, Any]] = {
     "02.1": {
         "aren't unit vectors": by_library,
-        "position 0 is padding": lambda t, m, p: normalize(t[:, 0], dim=1) if p == "cls" else two.pool(t, m, p),
-        "your mean counts the padding": lambda t, m, p: (
-            normalize(t.mean(dim=1), dim=1) if p == "mean" else two.pool(t, m, p)
-        ),
-        "looks at the padding rows": lambda t, m, p: (
-            normalize(t.max(dim=1).values, dim=1) if p == "max" else two.pool(t, m, p)
-        ),
-        "never below 0": lambda t, m, p: (
-            normalize((t * m[:, :, None]).amax(dim=1), dim=1) if p == "max" else two.pool(t, m, p)
-        ),
         "the mean whatever": lambda t, m, p: text_by_text(t, m, "mean"),
         "the first token whatever": lambda t, m, p: text_by_text(t, m, "cls"),
         "before they were pooled": lambda t, m, p: normalize(by_library(normalize(t, dim=2), m, p), dim=1),
         "one vector a text": lambda t, m, p: normalize(t.mean(dim=2), dim=1),
     },
     "02.2": {
-        "no prompt was applied": lambda model, t, r: model.encode(t),
         "documents too": lambda model, t, r: model.encode_query(t),
         "queries too": lambda model, t, r: model.encode_document(t),
         "sides are exchanged": lambda model, t, r: one_by_one(
             model, t, ["query" if role == "document" else "document" for role in r]
         ),
-        "behind the text": glued_behind,
         "keep the order of the texts": lambda model, t, r: np.concatenate(
             [
                 model.encode_query([x for x, role in zip(t, r, strict=True) if role == "query"]),
@@ -96,31 +80,14 @@ MISTAKES: dict[str, dict[str, Any]] = {
     },
     "02.3": {
         "best accuracy": lambda s, y: BinaryClassificationEvaluator.find_best_acc_and_threshold(s, y, True)[1],
-        "between the two means": lambda s, y: (s[y == 1].mean() + s[y == 0].mean()) / 2,
-        "taken apart": two._ties_ignored,
-        "right for `>`": lambda s, y: max(np.unique(s), key=lambda t: two.f1_at(1, (s > t).astype(int), y)),
-        "right for `<=`": lambda s, y: max(np.unique(s), key=lambda t: two.f1_at(1, (s <= t).astype(int), y)),
-        "the best F1 itself": lambda s, y: two.f1_at(by_scikit(s, y), s, y),
-        "a fixed 0.5": lambda s, y: 0.5,
-        "try every similarity": lambda s, y: int(np.argmax(s)),
+        "the best F1 itself": lambda s, y: BinaryClassificationEvaluator.find_best_f1_and_threshold(s, y, True)[0],
+        "Try every similarity": lambda s, y: int(np.argmax(s)),
+        "no finite number": lambda s, y: float("nan"),
     },
     "02.4": {
-        "average over the texts": lambda t, m, e: {
-            p: torch.cosine_similarity(by_library(t, m, p), e).mean().item() for p in two.POOLINGS
-        },
-        "highest over the texts": lambda t, m, e: {
-            p: torch.cosine_similarity(by_library(t, m, p), e).max().item() for p in two.POOLINGS
-        },
+        "average over the texts": lambda t, m, e: evidence_by_numpy(t, m, e, np.mean),
+        "highest over the texts": lambda t, m, e: evidence_by_numpy(t, m, e, np.max),
         "dot products": lambda t, m, e: {p: (by_library(t, m, p) * e).sum(dim=1).min().item() for p in two.POOLINGS},
-        "mean holds the padding": lambda t, m, e: (
-            evidence_by_numpy(t, m, e) | {"mean": torch.cosine_similarity(t.mean(dim=1), e).min().item()}
-        ),
-        "maximum holds the padding": lambda t, m, e: (
-            evidence_by_numpy(t, m, e) | {"max": torch.cosine_similarity(t.amax(dim=1), e).min().item()}
-        ),
-        "you took position 0": lambda t, m, e: (
-            evidence_by_numpy(t, m, e) | {"cls": torch.cosine_similarity(t[:, 0], e).min().item()}
-        ),
         "a dict with the keys": lambda t, m, e: max(scores := evidence_by_numpy(t, m, e), key=lambda p: scores[p]),
     },
 }

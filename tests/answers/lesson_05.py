@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.spatial import distance
 from sentence_transformers import util
 
 from helpers.exercises import lesson_05 as five
@@ -26,10 +27,6 @@ def with_form(form: Form, *, documents_too: bool = False) -> Callable[..., Any]:
 
 def right_form(task: str, query: str, space: str) -> str:
     return f"Instruct: {task}\nQuery:{space}{query}"
-
-
-def swapped(encode: Encode, queries: list[str], documents: list[str], task: str, family: str) -> Any:
-    return five.instructed(encode, queries, documents, task, family)[::-1]
 
 
 def one_by_one(encode: Encode, queries: list[str], documents: list[str], task: str, family: str) -> Any:
@@ -75,46 +72,40 @@ def by_random_ids(states: Any, size: int) -> Any:
 
 MISTAKES: dict[str, dict[str, Any]] = {
     "05.1": {
-        "dot product, which": lambda a, b: float(a @ b),
         "of shape (1, 1)": util.cos_sim,
-        "only one of the two lengths": lambda a, b: float(a @ b / np.linalg.norm(a)),
-        "cosine distance": lambda a, b: 1 - five.similarity_score(a, b),
-        "Euclidean distance": lambda a, b: float(np.linalg.norm(a - b)),
-        "the sign is lost": lambda a, b: abs(five.similarity_score(a, b)),
-        "returns the text": lambda a, b: f"{five.similarity_score(a, b):.4f}",
-        "squeezed into 0 to 1": lambda a, b: (1 + five.similarity_score(a, b)) / 2,
+        "cosine distance": lambda a, b: float(distance.cosine(a, b)),
+        "Euclidean distance": lambda a, b: float(distance.euclidean(a, b)),
+        "the sign is lost": lambda a, b: abs(util.cos_sim(a, b).item()),
+        "returns the text": lambda a, b: f"{util.cos_sim(a, b).item():.4f}",
     },
     "05.2": {
-        "stands before them too": with_form(right_form, documents_too=True),
+        "before the documents too": with_form(right_form, documents_too=True),
         "one space too many": with_form(lambda task, query, space: f"Instruct: {task}\nQuery: {query}"),
         "space after 'Query:' is missing": with_form(lambda task, query, space: f"Instruct: {task}\nQuery:{query}"),
-        "no instruction went in": with_form(lambda task, query, space: query),
         "placeholder {task} was left in": with_form(lambda task, query, space: right_form("{task}", query, space)),
         "line break is a space": with_form(lambda task, query, space: f"Instruct: {task} Query:{space}{query}"),
         "a backslash and an n": with_form(lambda task, query, space: f"Instruct: {task}\\nQuery:{space}{query}"),
         "behind the query": with_form(lambda task, query, space: query + right_form(task, "", space)),
-        "the line with 'Query:' is missing": with_form(lambda task, query, space: f"Instruct: {task}\n{query}"),
-        "the documents come first": swapped,
+        "the queries before the documents": lambda *case: with_form(right_form)(*case)[::-1],
     },
     "05.3": {
-        "padding can be looked at": lambda m, c: square(m).tril() if c else square(m),
-        "rows are switched off": lambda m, c: (square(m).tril() if c else square(m)) & m.bool().unsqueeze(2),
-        "looks ahead instead of back": lambda m, c: (square(m).triu() if c else square(m)) & m.bool().unsqueeze(1),
-        "no token sees itself": lambda m, c: (square(m).tril(-1) if c else square(m)) & m.bool().unsqueeze(1),
-        "True and False are swapped": lambda m, c: ~five.visible(m, c),
-        "the future is visible": lambda m, c: five.visible(m, False),
-        "causal although causal=False": lambda m, c: five.visible(m, True),
-        "an additive mask": lambda m, c: torch.where(five.visible(m, c), 0.0, -torch.inf),
-        "(texts, looking, looked at)": lambda m, c: five.visible(m, c)[0],
+        "not its rows": lambda m, c: square(m).tril() if c else square(m),
+        "padding can be looked at": lambda m, c: (square(m).tril() if c else square(m)) & m.bool().unsqueeze(2),
+        "True and False are swapped": lambda m, c: 1 - by_numpy(m, c),
+        "the future is visible": lambda m, c: by_loops(m, False),
+        "causal although causal=False": lambda m, c: by_loops(m, True),
+        "an additive mask": lambda m, c: np.where(by_numpy(m, c), 0.0, -np.inf),
+        "(texts, looking, looked at)": lambda m, c: by_numpy(m, c)[0],
     },
     "05.4": {
-        "the opposite each time": lambda h, v: not five.is_causal(h, v),
+        "the opposite": lambda h, v: not by_random_ids(h, v),
         "own state always moves": lambda h, v: bool((moved(h, v) < 1e-4).all()),
-        "always says True": lambda h, v: bool((moved(h, v, place=-1)[:0] < 1e-4).all()),
+        "look ahead": lambda h, v: bool((moved(h, v, place=-1)[:0] < 1e-4).all()),
         "a later state feels an earlier token": lambda h, v: bool((moved(h, v, place=0)[1:] < 1e-4).all()),
         "differ by rounding": lambda h, v: bool((moved(h, v)[:-1] == 0).all()),
         "swallows a faint influence": lambda h, v: bool((moved(h, v)[:-1] < 5e-2).all()),
         "not the first alone": lambda h, v: bool(moved(h, v)[0] < 1e-4),
+        "return True or False": lambda h, v: moved(h, v)[:-1].max(),
     },
 }
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.preprocessing import scale
 from torch.nn import functional
 
 from helpers.exercises import lesson_06 as six
@@ -14,8 +15,8 @@ def unit(vectors: Any) -> Any:
     return functional.normalize(vectors, dim=1)
 
 
-def layer_norm(vectors: torch.Tensor) -> torch.Tensor:
-    return functional.layer_norm(vectors, (vectors.shape[1],))
+def centred_slice(vectors: torch.Tensor, dims: int) -> Any:
+    return centred(vectors[:, :dims], dims)
 
 
 def centred(vectors: torch.Tensor, dims: int) -> Any:
@@ -35,34 +36,17 @@ def smallest(enough: Any) -> Any:
     return answer
 
 
-def low(values: Any) -> float:
-    return float(values.mean() - 1.96 * values.std() / len(values) ** 0.5)
-
-
-def high(values: Any) -> float:
-    return float(values.mean() + 1.96 * values.std() / len(values) ** 0.5)
+def paired(short: Any, full: Any, keep: float) -> metrics.Estimate:
+    return metrics.estimate(metrics.mean, short - keep * full)
 
 
 def fits(scores: Any, keep: float) -> list[int]:
-    full = scores[max(scores)]
-    return [dims for dims, each in scores.items() if low(each - keep * full) >= 0]
+    """All sizes that will do, by a normal interval, in the dictionary's order."""
+    differences = {dims: short - keep * scores[max(scores)] for dims, short in scores.items()}
+    return [dims for dims, d in differences.items() if d.mean() >= 1.96 * d.std() / len(d) ** 0.5]
 
 
-def passages(starts: Any, combine: Any = max) -> Any:
-    """Scores over passages that begin at `starts(words, size, overlap)`."""
-
-    def answer(query: Any, documents: Any, encode: Any, size: int, overlap: int) -> Any:
-        scores = []
-        for text in documents:
-            words = text.split()
-            parts = [" ".join(words[i : i + size]) for i in starts(len(words), size, overlap)]
-            scores.append(combine([float(row @ query) for row in encode(parts)]))
-        return scores
-
-    return answer
-
-
-def step_by_step(query: Any, documents: Any, encode: Any, size: int, overlap: int) -> Any:
+def step_by_step(query: Any, documents: Any, encode: Any, size: int, overlap: int, *, reduce: str = "amax") -> Any:
     """All passages of all documents in one call, in a loop that stops at the end of each text."""
     parts, owner = [], []
     for number, text in enumerate(documents):
@@ -74,12 +58,9 @@ def step_by_step(query: Any, documents: Any, encode: Any, size: int, overlap: in
                 break
             start += size - overlap
     similarity = torch.from_numpy(encode(parts)) @ torch.as_tensor(query)
-    best = torch.full((len(documents),), -1.0)
-    return best.scatter_reduce(0, torch.tensor(owner), similarity, "amax")
-
-
-def proper(n: int, size: int, overlap: int) -> range:
-    return range(0, max(1, n - overlap), size - overlap)
+    return torch.zeros(len(documents)).scatter_reduce(
+        0, torch.tensor(owner), similarity.float(), reduce, include_self=False
+    )
 
 
 def by_method(model: Any, texts: Any, task: str) -> Any:
@@ -93,50 +74,36 @@ def by_method(model: Any, texts: Any, task: str) -> Any:
 MISTAKES: dict[str, dict[str, Any]] = {
     "06.1": {
         "without the layer norm": lambda e, d: unit(e[:, :d]),
-        "came after the slice": lambda e, d: unit(layer_norm(e[:, :d])),
-        "ran down the columns": lambda e, d: unit(layer_norm(e.T).T[:, :d]),
-        "aren't unit vectors yet": lambda e, d: layer_norm(e)[:, :d],
-        "normalised before the slice": lambda e, d: unit(layer_norm(e))[:, :d],
-        "kept the last numbers": lambda e, d: unit(layer_norm(e)[:, -d:]),
-        "columns of every row": lambda e, d: unit(layer_norm(e)[:d]),
+        "came after the slice": centred_slice,
+        "ran down the columns": lambda e, d: unit(torch.from_numpy(scale(e))[:, :d]),
+        "columns of every row": lambda e, d: centred(e, d)[:d],
     },
     "06.2": {
         "looked at the mean alone": smallest(lambda s, f, k: s.mean() >= k * f.mean()),
-        "looked at the upper end": smallest(lambda s, f, k: high(s - k * f) >= 0),
-        "an absolute score": smallest(lambda s, f, k: low(s) >= k),
-        "the short scores on their own": smallest(lambda s, f, k: low(s) >= k * f.mean()),
-        "asks for all of the quality": smallest(lambda s, f, k: low(s - f) >= 0),
-        "the spread of single queries": smallest(lambda s, f, k: (s - k * f).mean() >= 1.96 * (s - k * f).std()),
+        "looked at the upper end": smallest(lambda s, f, k: paired(s, f, k).high >= 0),
+        "an absolute score": smallest(lambda s, f, k: paired(s, f, 0).low >= k),
+        "the short scores on their own": smallest(lambda s, f, k: paired(s, f, 0).low >= k * f.mean()),
+        "asks for all of the quality": smallest(lambda s, f, k: paired(s, f, 1).low >= 0),
         "the largest that will do": lambda s, k: max(fits(s, k)),
         "dictionary's order": lambda s, k: fits(s, k)[0],
-        "return one of the sizes": lambda s, k: sorted(s).index(six.smallest_size(s, k)),
+        "return one of the sizes": lambda s, k: sorted(s).index(min(fits(s, k))),
     },
     "06.3": {
-        "the mean over the passages": passages(proper, np.mean),
-        "the sum over the passages": passages(proper, sum),
-        "whole documents, uncut": lambda q, docs, encode, size, overlap: encode(docs) @ q,
-        "only the first passage": passages(lambda n, size, overlap: [0]),
-        "the passages don't overlap": passages(lambda n, size, overlap: range(0, n, size)),
-        "gaps between the passages": passages(lambda n, size, overlap: range(0, n, size + overlap)),
-        "the end of a document is cut off": passages(
-            lambda n, size, overlap: range(0, max(1, n - size + 1), size - overlap)
-        ),
-        "a scrap hangs on": passages(lambda n, size, overlap: range(0, n, size - overlap)),
-        "a ranking": lambda *case: np.argsort(-six.best_passage_scores(*case)),
-        "one score a document": lambda *case: six.best_passage_scores(*case).max(),
+        "the mean over the passages": lambda *case: step_by_step(*case, reduce="mean"),
+        "the sum over the passages": lambda *case: step_by_step(*case, reduce="sum"),
+        "the passages don't overlap": lambda q, docs, encode, size, overlap: step_by_step(q, docs, encode, size, 0),
+        "gaps between": lambda q, docs, encode, size, overlap: step_by_step(q, docs, encode, size, -overlap),
+        "a ranking": lambda *case: step_by_step(*case).argsort(descending=True),
+        "one score a document": lambda *case: step_by_step(*case).max(),
     },
     "06.4": {
-        "no prefix arrived": lambda m, t, k: m.encode(t),
-        "arrived twice": lambda m, t, k: m.encode([six.PREFIXES[k] + x for x in t], prompt=six.PREFIXES[k]),
         "encoded as a query": lambda m, t, k: m.encode_query(t),
         "encoded as a document": lambda m, t, k: m.encode_document(t),
-        "without its colon": lambda m, t, k: m.encode(t, prompt=f"{k} "),
-        "the key of the prompt": lambda m, t, k: m.encode([f"{k.removeprefix('search_')}: {x}" for x in t]),
+        "arrived twice": lambda m, t, k: m.encode([f"{k}: {x}" for x in t], prompt=f"{k}: "),
         "changed places": lambda m, t, k: m.encode(
             t, prompt_name={"search_query": "document", "search_document": "query"}.get(k, k)
         ),
-        "only the search tasks": lambda m, t, k: m.encode(t, prompt=f"{k}: " if "search" in k else ""),
-        "one row a text": lambda m, t, k: six.encode_for(m, t, k)[0],
+        "one row a text": lambda m, t, k: by_method(m, t, k)[0],
     },
 }
 
@@ -149,7 +116,7 @@ RIGHT: dict[str, list[Any]] = {
     ],
     "06.2": [
         six.smallest_size,
-        smallest(lambda s, f, k: metrics.estimate(metrics.mean, s - k * f).low >= 0),
+        smallest(lambda s, f, k: paired(s, f, k).low >= 0),
         lambda s, k: min(fits(s, k)),
     ],
     "06.3": [six.best_passage_scores, step_by_step],
