@@ -126,7 +126,8 @@ def fused(
     scaled: Callable[[Floats], Floats] = lambda values: (values - values.min()) / np.ptp(values),
 ) -> Floats:
     """(n,): the weighted sum over the kinds of score, but those whose scores are all equal."""
-    return np.sum([weights[kind] * scaled(values) for kind, values in scores.items() if np.ptp(values)], axis=0)
+    parts = [weights[kind] * scaled(values) for kind, values in scores.items() if np.ptp(values)]
+    return np.asarray(np.sum(parts, axis=0))
 
 
 def _falling(values: Floats) -> list[int]:

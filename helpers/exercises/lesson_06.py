@@ -280,7 +280,7 @@ PREFIX = ByReference(
     about=lambda model, texts, task: f" for {task}",
     mistakes={
         "only the search tasks got their prefix": {"prefix": lambda task: f"{task}: " if "search" in task else ""},
-        "query and document have changed places": {"prefix": lambda task: PREFIXES[OTHER_SIDE.get(task, task)]},
+        "query and document have changed places": {"prefix": lambda task: PREFIXES[OTHER_SIDE.get(task) or task]},
         "the key of the prompt was glued on, not its prefix": {"prefix": lambda task: task.split("_")[-1] + ": "},
         "no prefix arrived": {"prefix": lambda task: ""},
         "the prefix arrived twice, by hand and as a prompt": {"prefix": lambda task: PREFIXES[task] * 2},
