@@ -130,7 +130,7 @@ def test_the_fills_change_every_number_in_a_nested_value() -> None:
 
 
 def test_zeros_and_random_vectors_never_pass_for_pairs_of_texts() -> None:
-    shape = len(fourteen._embedding_cases(0)[0][0]), 8
+    shape = len(task("14.1").cases(0)[0][0]), 8
     for vectors in (np.zeros(shape), np.random.default_rng(0).random(shape)):
         assert check("14.1", lambda m, a, b, vectors=vectors: (vectors, vectors)).status == "wrong"
 

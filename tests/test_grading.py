@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -22,7 +23,7 @@ from nbgrader.api import Gradebook
 
 from helpers.checks import task
 from helpers.errors import CourseError
-from tests.test_exercises import MISTAKES, RIGHT, TASKS
+from tests.test_exercises import MISTAKES, RIGHT, TASKS, declared
 from tests.wired import Wired
 from tests.zoo import FUNCTIONS, NAME, POINTS, RELEASED, ROOT, ZOO, Animal, notebook, solved
 from tools.build import manifest
@@ -134,6 +135,8 @@ def test_the_zoo_is_large_and_its_marks_are_those_of_the_tasks() -> None:
         np.array([[1, 2], [3, 4]], dtype=np.int16),
         np.array([True, False]),
         torch.tensor([[0.5, 1.5]]),
+        pd.Series({"a": 1, "b": 2}),
+        pd.DataFrame({"a": [1.5, 2.5], "b": ["x", "y"]}, index=["m", "n"]),
     ],
     ids=repr,
 )
@@ -157,6 +160,8 @@ def test_a_value_travels_as_it_is(value: Any) -> None:
         {"set": [{"list": []}]},
         {"tuple": [{"tuple": [{"unknown": 1}]}]},
         {"bytes": "no base64!"},
+        {"series": [{"list": [1]}, 3]},
+        {"frame": [{"list": [1]}, {"list": [{"list": [1, 2]}]}, {"list": ["a"]}]},
     ],
     ids=repr,
 )
@@ -173,7 +178,8 @@ HEAVY = ("01.3", "02.2", "04.1", "06.3", "06.4", "14.5")  # models: two mistakes
 
 @pytest.mark.parametrize("task_id", TASKS)
 def test_over_the_wire_each_answer_is_judged_as_in_place(task_id: str, rooms: Rooms) -> None:
-    right, wrong = RIGHT[task_id], dict(list(MISTAKES[task_id].items())[: 2 if task_id in HEAVY else None])
+    usual = MISTAKES.get(task_id, {}) | declared(task_id)
+    right, wrong = RIGHT[task_id], dict(list(usual.items())[: 2 if task_id in HEAVY else None])
     functions = {f"right {i}": answer for i, answer in enumerate(right)} | wrong
     with Wired(functions, rooms) as submission:
         for name in functions:

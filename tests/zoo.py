@@ -206,9 +206,7 @@ def hostile() -> list[Animal]:
         Animal("edits the test cells", [RELEASED[0], "check = lambda *a, **k: '✔ right'", *notebook()[1:]], NONE),
         Animal("unsolved, the test cells deleted", [*FIRST, *STUBS.values()], NONE),
         Animal("unsolved, the test cells twice", RELEASED + [c for c in RELEASED if c.startswith("check(")], NONE),
-        returns(
-            "what equals everything", "(0.0, 0.0) instead of", t2=f"{YES}\n{body('09.2', 'return (Yes(), Yes())')}"
-        ),
+        returns("what equals everything", "0.000 instead of", t2=f"{YES}\n{body('09.2', 'return (Yes(), Yes())')}"),
         returns("a list without an end", "", t2=body("09.2", "import itertools", "return itertools.count()")),
         returns("what nests without an end", "nested deeper", t2=body("09.2", "x = []", "x.append(x)", "return x")),
         returns("more than fits", "", t2=body("09.2", "return [0.0] * 10 ** 7")),
@@ -225,11 +223,12 @@ YES = """class Yes(float):
 
 def table(task: str) -> str:
     """An answer that knows what is right for the seed of a learner's own check, in the order of its cases."""
+    from helpers import checks
     from helpers.exercises import lesson_09 as nine
 
-    values: list[object] = [nine.means(*case) for case in nine._means_cases(0)]
+    values: list[object] = [nine.means(*case) for case in checks.task("09.2").cases(0)]
     if task == "09.3":
-        values = [nine.borda(*case) for case in nine._borda_cases(0)]
+        values = [nine.borda(*case) for case in checks.task("09.3").cases(0)]
     return f"VALUES_{task[-1]} = {values!r}\n" + body(task, f"return VALUES_{task[-1]}[0]")
 
 

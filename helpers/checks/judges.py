@@ -6,7 +6,7 @@ behaviour, such as the batches it asks for, keeps a judge of its own.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from helpers.checks.tasks import Case
+from helpers.checks.tasks import Case, call
 
 Answer = Callable[..., Any]
 
@@ -50,6 +50,8 @@ class ByReference:
         about: the case in words, where the difference alone says too little.
         judged: a read value and its case to what is compared, where several values are right; raises MalformedError
             for a value that can't be right.
+        words: the value, the right one and the case to their difference, where the form's own words don't do.
+        probe: runs a function on a case; the task's, where that has one.
     """
 
     reference: Answer
@@ -59,10 +61,12 @@ class ByReference:
     traps: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
     about: Callable[..., str] = lambda *case: ""
     judged: Callable[..., Any] = lambda value, *case: value
+    words: Callable[..., str] | None = None
+    probe: Callable[[Answer, Case], Any] = call
 
     def __call__(self, cases: Sequence[Case], values: Sequence[Any]) -> str | None:
         """None if every value is right, else the sentence for the learner."""
-        wanted = [self.form.read(value, value) for value in (self.reference(*case) for case in cases)]
+        wanted = [self.form.read(value, value) for value in (self.probe(self.reference, case) for case in cases)]
         right = [self.judged(value, *case) for value, case in zip(wanted, cases, strict=True)]
         try:
             read = [self.form.read(value, other) for value, other in zip(values, wanted, strict=True)]
@@ -73,7 +77,7 @@ class ByReference:
         if not wrong:
             return None
         first = cases[wrong[0]]
-        difference = self.form.difference(got[wrong[0]], right[wrong[0]]) + self.about(*first)
+        difference = self._difference(got[wrong[0]], right[wrong[0]], first)
         for sentence in self.mistakes:
             if all(self._explains(sentence, cases[i], got[i]) for i in wrong):
                 return f"{sentence}: {difference}."
@@ -97,8 +101,11 @@ class ByReference:
 
     def _own(self, answer: Answer, case: Case) -> Any:
         """What is compared of an answer of the judge's own."""
-        value = answer(*case)
+        value = self.probe(answer, case)
         return self.judged(self.form.read(value, value), *case)
+
+    def _difference(self, got: Any, right: Any, case: Case) -> str:
+        return self.words(got, right, *case) if self.words else self.form.difference(got, right) + self.about(*case)
 
 
 def array(value: Any) -> NDArray[np.float64]:
@@ -155,7 +162,7 @@ class Vectors:
         return got
 
     def same(self, one: NDArray[Any], other: NDArray[Any]) -> bool:
-        return one.shape == other.shape and np.allclose(one, other, atol=self.atol)
+        return one.shape == other.shape and np.allclose(one, other, atol=self.atol, equal_nan=True)
 
     def difference(self, got: NDArray[Any], right: NDArray[Any]) -> str:
         place = tuple(np.argwhere(~np.isclose(got, right, atol=self.atol))[0])
@@ -193,23 +200,46 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Entries:
-    """A dict with the reference's keys, each value of one form."""
+    """A dict with the reference's keys, each value of one form; where `free`, which keys it has is what is judged.
+
+    A pandas Series counts as a dict, and so does a DataFrame of one row or one column.
+    """
 
     of: Form = Number()
+    free: bool = False
 
     def read(self, value: Any, right: Any) -> dict[Any, Any]:
-        keys = (right or value).keys()
-        if not isinstance(value, Mapping) or value.keys() != keys:
-            names = ", ".join(map(str, keys))
-            raise MalformedError(f"return a dict with the keys {names}; this is {str(value)[:60]}.")
-        return {key: self.of.read(value[key], right and right[key]) for key in keys}
+        value = as_dict(value)
+        keys = value if self.free or right is None else right
+        if not isinstance(value, Mapping) or value.keys() != keys.keys():
+            names = "" if self.free else f" with the keys {', '.join(map(str, keys))}"
+            raise MalformedError(f"return a dict{names}; this is {str(value)[:60]}.")
+        return {key: self.of.read(value[key], (right or {}).get(key)) for key in keys}
 
     def same(self, one: dict[Any, Any], other: dict[Any, Any]) -> bool:
-        return all(self.of.same(one[key], other[key]) for key in other)
+        return one.keys() == other.keys() and self.differing(one, other) is None
+
+    def differing(self, one: dict[Any, Any], other: dict[Any, Any]) -> Any:
+        """The first key that the two haven't in common, or under which they differ."""
+        both = one.keys() & other.keys()
+        return next(
+            (key for key in {**one, **other} if key not in both or not self.of.same(one[key], other[key])), None
+        )
 
     def difference(self, got: dict[Any, Any], right: dict[Any, Any]) -> str:
-        key = next(key for key in right if not self.of.same(got[key], right[key]))
-        return f"{key} is {self.of.difference(got[key], right[key])}"
+        key = self.differing(got, right)
+        if key not in right:
+            return f"{key} doesn't belong there"
+        return f"{key} is {self.of.difference(got[key], right[key]) if key in got else 'missing'}"
+
+
+def as_dict(value: Any) -> Any:
+    """A pandas Series as a dict, and a DataFrame of one row or column too; anything else as it is."""
+    if not hasattr(value, "to_dict"):
+        return value
+    if value.ndim == 2 and 1 in value.shape:
+        value = value.iloc[0] if len(value) == 1 else value.iloc[:, 0]
+    return value.to_dict()
 
 
 @dataclass(frozen=True)
@@ -220,6 +250,7 @@ class Places:
     of: Form = Number()
 
     def read(self, value: Any, right: Any) -> dict[str, Any]:
+        value = value.to_list() if hasattr(value, "to_list") else value  # a Series, as pandas gives them
         if not isinstance(value, list | tuple | np.ndarray) or len(value) != len(self.names):
             raise MalformedError(
                 f"return {len(self.names)} values: {', '.join(self.names)}; this is {str(value)[:60]}."
@@ -269,3 +300,77 @@ class Decisions:
         if right.ndim == 0:
             return f"{got} instead of {right}"
         return f"{(got != right).sum()} of {right.size} {self.wrong}"
+
+
+@dataclass(frozen=True)
+class Exactly:
+    """True, False, None or a name, compared as it is."""
+
+    def read(self, value: Any, right: Any) -> Any:
+        return value.item() if isinstance(value, np.generic) else value
+
+    def same(self, one: Any, other: Any) -> bool:
+        return bool(one == other)
+
+    def difference(self, got: Any, right: Any) -> str:
+        return f"{got} instead of {right}"
+
+
+@dataclass(frozen=True)
+class ByBehaviour:
+    """A judge by hand: `faults` yields what is wrong with a case's value, the gravest first, which is what is said."""
+
+    faults: Callable[[Case, Any], Iterator[str]]
+
+    def __call__(self, cases: Sequence[Case], values: Sequence[Any]) -> str | None:
+        """None if no value has a fault, else the first."""
+        return next((fault for one in zip(cases, values, strict=True) for fault in self.faults(*one)), None)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A list as long as the reference's, each row of one form."""
+
+    of: Form
+    wanted: str = "one row each"
+
+    def read(self, value: Any, right: Any) -> list[Any]:
+        if not isinstance(value, list | tuple | np.ndarray) or (right is not None and len(value) != len(right)):
+            size = len(value) if hasattr(value, "__len__") else type(value).__name__
+            raise MalformedError(f"there are {size} rows, and there should be {len(right)}: {self.wanted}.")
+        return [self.of.read(row, row if right is None else right[i]) for i, row in enumerate(value)]
+
+    def same(self, one: list[Any], other: list[Any]) -> bool:
+        return len(one) == len(other) and all(map(self.of.same, one, other))
+
+    def differing(self, one: list[Any], other: list[Any]) -> int:
+        """The first row in which the two differ."""
+        return next(i for i in range(len(other)) if not self.of.same(one[i], other[i]))
+
+    def difference(self, got: list[Any], right: list[Any]) -> str:
+        row = self.differing(got, right)
+        return f"{self.of.difference(got[row], right[row])} in row {row}"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Whole numbers, or tuples of `width` of them; which, how many and their order is what is judged."""
+
+    of: str = "whole numbers, positions in `models`"
+    width: int = 1
+
+    def read(self, value: Any, right: Any) -> list[Any]:
+        got = np.asarray(value) if isinstance(value, Sequence) or hasattr(value, "__array__") else np.array(None)
+        shape = got.shape[:1] if self.width == 1 else (*got.shape[:1], self.width)
+        if got.size and (got.dtype.kind not in "iuf" or got.shape != shape or (got % 1).any()):
+            raise MalformedError(f"return a list of {self.of}; this is {str(value)[:60]}.")
+        return [tuple(row) if isinstance(row, list) else row for row in got.astype(np.int64).tolist()]
+
+    def same(self, one: list[Any], other: list[Any]) -> bool:
+        return one == other
+
+    def difference(self, got: list[Any], right: list[Any]) -> str:
+        odd = next((item for item in [*got, *right] if item not in right or item not in got), None)
+        if odd is None:
+            return f"{got} instead of {right}"
+        return f"{odd} is missing" if odd in right else f"{odd} doesn't belong there"

@@ -1,5 +1,6 @@
 """Exercise 07: a static model by hand, and three readings of a catalogue that leave the unknown unknown."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helpers import catalog
-from helpers.checks import Task
+from helpers.checks.judges import ByReference, Entries, Listed, Number, Vectors
+from helpers.checks.tasks import Case, Task
 
-Case = tuple[Any, ...]
 Row = dict[str, Any]
 Runs = dict[str, tuple[float | None, int | None]]
 Floats = NDArray[np.float64]
@@ -19,14 +20,10 @@ OPEN = ("mit", "apache-2.0")
 TASKS_OF: dict[str, int] = {name: tasks for name, (_, _, tasks) in catalog.BENCHMARKS.items()}
 
 
+# 07.1
+
+
 def static_embeddings(
-    texts: Sequence[Sequence[str]], vocabulary: dict[str, int], table: Floats, weights: Floats
-) -> Floats:
-    """Reference: the weighted mean of each text's known tokens, of length 1; zeros where none is known."""
-    return _static(texts, vocabulary, table, weights)
-
-
-def _static(
     texts: Sequence[Sequence[str]],
     vocabulary: dict[str, int],
     table: Floats,
@@ -35,22 +32,15 @@ def _static(
     unit: bool = True,
     unknown: int | None = None,
     once: bool = False,
-    weighted: bool = True,
-    unit_tokens: bool = False,
-    skip: bool = False,
+    no_length: float = 1,
 ) -> Floats:
-    """The reference, and with an argument changed one of the usual mistakes."""
-    vectors = table / np.linalg.norm(table, axis=1, keepdims=True) if unit_tokens else table
-    factors = weights if weighted else np.ones_like(weights)
-    rows = []
+    """Reference: the weighted mean of each text's known tokens, of length 1; zeros where none is known."""
+    weighted, rows = table * weights[:, None], []
     for tokens in texts:
-        chosen = list(dict.fromkeys(tokens)) if once else tokens
-        found = [vocabulary.get(token, unknown) for token in chosen]
-        ids = [i for i in found if i is not None]
-        mean = (vectors[ids] * factors[ids][:, None]).mean(axis=0) if ids else np.zeros(table.shape[1])
-        length = np.linalg.norm(mean)
-        if not (skip and length == 0):
-            rows.append(mean / length if unit and length > 0 else mean)
+        places = [vocabulary.get(token, unknown) for token in (dict.fromkeys(tokens) if once else tokens)]
+        ids = [place for place in places if place is not None]
+        mean = weighted[ids].sum(axis=0) / max(1, len(ids))
+        rows.append(mean / (np.linalg.norm(mean) or no_length) if unit else mean)
     return np.array(rows)
 
 
@@ -69,71 +59,65 @@ def _static_cases(seed: int) -> list[Case]:
     return cases
 
 
-STATIC_MISTAKES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("the vectors aren't normalised: divide each mean by its length", {"unit": False}),
-    ("the weights are missing: multiply each token's vector by its weight before the mean", {"weighted": False}),
-    ("an unknown token is given the table's first row; leave it out", {"unknown": 0}),
-    ("an unknown token is given the table's last row (row -1); leave it out", {"unknown": -1}),
-    ("a token that occurs twice is counted once; keep repeats", {"once": True}),
-    (
-        "the tokens' own vectors are normalised first, which throws their lengths away; normalise the mean only",
-        {"unit_tokens": True},
-    ),
+def _static_words(got: Floats, right: Floats, texts: Sequence[Sequence[str]], *_: Any) -> str:
+    row = int(np.abs(got - right).max(axis=1).argmax())
+    return f"text {row} ({' '.join(texts[row])}) begins {got[row, 0]:.3f} instead of {right[row, 0]:.3f}"
+
+
+STATIC = ByReference(
+    static_embeddings,
+    Vectors("one row a text, zeros for a text without a known token", atol=2e-3),  # half precision is right as well
+    "Look up, weight, average, then divide by the length.",
+    words=_static_words,
+    mistakes={
+        "the vectors aren't normalised: divide each mean by its length": {"unit": False},
+        "the weights are missing: multiply each token's vector by its weight before the mean": (
+            lambda t, v, table, weights: static_embeddings(t, v, table, np.ones_like(weights))
+        ),
+        "an unknown token is given the table's first row; leave it out": {"unknown": 0},
+        "an unknown token is given the table's last row (row -1); leave it out": {"unknown": -1},
+        "a token that occurs twice is counted once; keep repeats": {"once": True},
+        "the tokens' own vectors are normalised first, which throws their lengths away; normalise the mean only": (
+            lambda t, v, table, w: static_embeddings(t, v, table / np.linalg.norm(table, axis=1, keepdims=True), w)
+        ),
+        "a text without a known token becomes NaN (a division by zero); its row should be zeros, so test before you "
+        "divide": {"no_length": math.nan},
+    },
 )
 
 
-def _judge_static(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    for case, value in zip(cases, values, strict=True):
-        right, got = static_embeddings(*case), np.asarray(value, dtype=float)
-        if got.shape != right.shape:
-            if got.shape == _static(*case, skip=True).shape:
-                return (
-                    f"{len(right) - len(got)} text has no known token and gets no row; every text gets one, "
-                    "zeros if need be."
-                )
-            return f"the shape is {got.shape}, and it should be {right.shape}: one row a text."
-        if np.allclose(got, right, atol=2e-3):  # half precision is right as well
-            continue
-        if not np.isfinite(got).all():
-            return (
-                "a text without a known token becomes NaN (a division by zero); its row should be zeros. "
-                "Test before you divide."
-            )
-        off = int(np.abs(got - right).max(axis=1).argmax())
-        told = f"text {off} ({' '.join(case[0][off])}) begins {got[off, 0]:.3f} instead of {right[off, 0]:.3f}"
-        for sentence, change in STATIC_MISTAKES:
-            if np.allclose(got, _static(*case, **change), atol=1e-5):
-                return f"{sentence}: {told}."
-        return f"{told}. Look up, weight, average, then divide by the length."
-    return None
-
-
-def pareto_front(models: Sequence[Row], tasks: int) -> list[int]:
-    """Reference: who is beaten by nobody in score and size, among complete and known runs; smallest first."""
-    return _front(models, _complete(models, tasks))
-
-
-def _complete(models: Sequence[Row], tasks: int) -> list[int]:
-    return [
-        i
-        for i, m in enumerate(models)
-        if m["tasks_run"] == tasks and m["score"] is not None and m["parameters"] is not None
-    ]
+# 07.2
 
 
 def _beats(a: Row, b: Row) -> bool:
-    no_worse = bool(a["score"] >= b["score"] and a["parameters"] <= b["parameters"])
-    return no_worse and (a["score"], a["parameters"]) != (b["score"], b["parameters"])
+    return _as_good(a, b) and (a["score"], a["parameters"]) != (b["score"], b["parameters"])
 
 
-def _front(models: Sequence[Row], among: Sequence[int], beats: Callable[[Row, Row], bool] = _beats) -> list[int]:
-    found = [i for i in among if not any(beats(models[j], models[i]) for j in among if j != i)]
-    return sorted(found, key=lambda i: (models[i]["parameters"], i))
+def _as_good(a: Row, b: Row) -> bool:
+    return bool(a["score"] >= b["score"] and a["parameters"] <= b["parameters"])
 
 
-def _known(models: Sequence[Row], **filled: float) -> list[Row]:
-    """The models with what is unknown filled in."""
-    return [{key: filled.get(key) if value is None else value for key, value in m.items()} for m in models]
+def pareto_front(
+    models: Sequence[Row], tasks: int, *, beats: Callable[[Row, Row], bool] = _beats, whole: bool = True
+) -> list[int]:
+    """Reference: who is beaten by nobody in score and size, among complete and known runs; smallest first."""
+    ranked = [
+        i
+        for i, m in enumerate(models)
+        if (m["tasks_run"] == tasks or not whole) and m["score"] is not None and m["parameters"] is not None
+    ]
+    front = [i for i in ranked if not any(beats(models[j], models[i]) for j in ranked if j != i)]
+    return sorted(front, key=lambda i: (models[i]["parameters"], i))
+
+
+def _filled(models: Sequence[Row], column: str) -> list[Row]:
+    """The models with 0 for what is unknown in a column."""
+    return [m | {column: m[column] or 0} for m in models]
+
+
+def _first_of_equals(models: Sequence[Row], tasks: int) -> list[int]:
+    front = pareto_front(models, tasks)
+    return [i for i in front if not any(_as_good(models[j], models[i]) for j in front[: front.index(i)])]
 
 
 def _front_cases(seed: int) -> list[Case]:
@@ -174,96 +158,59 @@ def _row(score: float | None, parameters: float | None, tasks_run: int | None) -
     }
 
 
-def _front_mistakes(models: Sequence[Row], tasks: int) -> dict[str, list[int]]:
-    """What each usual mistake gives, by its sentence."""
-    everyone = range(len(models))
-    complete = _complete(models, tasks)
-    scored = [i for i in everyone if models[i]["score"] is not None and models[i]["parameters"] is not None]
-    sized = [i for i in everyone if models[i]["tasks_run"] == tasks and models[i]["score"] is not None]
-    zero_sized, zero_scored = _known(models, parameters=0), _known(models, score=0)
-    unscored = [i for i in everyone if models[i]["tasks_run"] == tasks and models[i]["parameters"] is not None]
-    right = _front(models, complete)
-    swept: list[int] = []
-    for i in sorted(complete, key=lambda i: (models[i]["parameters"], -models[i]["score"], i)):
-        if not swept or models[i]["score"] > models[swept[-1]]["score"]:
-            swept.append(i)
-    return {
-        "an incomplete run is ranked; a mean over some of the tasks is no rank": _front(models, scored),
-        "an unknown size is taken for 0, and nothing is smaller; leave such models out": _front(zero_sized, sized),
-        "an unknown score is taken for 0, and the smallest such model comes in; leave it out": _front(
-            zero_scored, unscored
+def _model_words(got: Sequence[int], right: Sequence[int], models: Sequence[Row], *_: Any) -> str:
+    """The first model too many or too few, with its facts."""
+    odd = next((i for i in [*got, *right] if i not in right or i not in got), None)
+    if odd is None:
+        return "these are the right models in another order, or one of them twice"
+    model = f"model {odd} {models[odd] if 0 <= odd < len(models) else '(there is none)'}"
+    return f"{model} is missing" if odd in right else f"{model} doesn't belong there"
+
+
+FRONT = ByReference(
+    pareto_front,
+    Listed(),
+    "Leave out whoever is beaten, and sort the others by size, the smallest first.",
+    words=_model_words,
+    mistakes={
+        "an incomplete run is ranked; a mean over some of the tasks is no rank": {"whole": False},
+        "an unknown size is taken for 0, and nothing is smaller; leave such models out": (
+            lambda models, tasks: pareto_front(_filled(models, "parameters"), tasks)
         ),
-        "of two models equal in score and size only one is kept; neither beats the other": swept,
-        "a tie in one of the two counts as no defeat; a model as good and larger is beaten": _front(
-            models, complete, lambda a, b: a["score"] > b["score"] and a["parameters"] < b["parameters"]
+        "an unknown score is taken for 0, and the smallest such model comes in; leave it out": (
+            lambda models, tasks: pareto_front(_filled(models, "score"), tasks)
         ),
-        "a model may not be beaten by its equal: one of the two must be better": _front(
-            models, complete, lambda a, b: bool(a["score"] >= b["score"] and a["parameters"] <= b["parameters"])
-        ),
-        "large counts as good here; a model is better when it is smaller": _front(
-            models,
-            complete,
-            lambda a, b: (
-                a["score"] >= b["score"]
-                and a["parameters"] >= b["parameters"]
-                and (a["score"], a["parameters"]) != (b["score"], b["parameters"])
-            ),
-        ),
-        "every complete run is there; leave out whoever is beaten": sorted(
-            complete, key=lambda i: (models[i]["parameters"], i)
-        ),
-        "the front is complete, but the largest comes first": right[::-1],
-    }
+        "of two models equal in score and size only one is kept; neither beats the other": _first_of_equals,
+        "a tie in one of the two counts as no defeat; a model as good and larger is beaten": {
+            "beats": lambda a, b: a["score"] > b["score"] and a["parameters"] < b["parameters"]
+        },
+        "a model may not be beaten by its equal: one of the two must be better": {"beats": _as_good},
+        "large counts as good here; a model is better when it is smaller": {
+            "beats": lambda a, b: _beats(a | {"parameters": -a["parameters"]}, b | {"parameters": -b["parameters"]})
+        },
+        "every complete run is there; leave out whoever is beaten": {"beats": lambda a, b: False},
+        "the front is complete, but the largest comes first": lambda *case: pareto_front(*case)[::-1],
+        "the front is complete, but in the order of `models`": lambda *case: sorted(pareto_front(*case)),
+    },
+)
 
 
-def _judge_front(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    got = [_numbers(value) for value in values]
-    if None in got:
-        return f"that ({type(values[got.index(None)]).__name__}) is no list of whole numbers, positions in `models`."
-    right = [pareto_front(*case) for case in cases]
-    if got == right:
-        return None
-    mistakes = [_front_mistakes(*case) for case in cases]
-    for sentence in mistakes[0]:
-        if got == [case[sentence] for case in mistakes]:
-            return f"{sentence}. {_missing(got[-1] or [], right[-1], cases[-1][0])}"
-    for case, mine, expected in zip(cases, got, right, strict=True):
-        if mine != expected and set(mine or []) == set(expected):
-            return "these are the right models in another order; sort them by size, the smallest first."
-        if mine != expected:
-            return f"the front is wrong: {_missing(mine or [], expected, case[0])}"
-    return None
+# 07.3
 
 
-def _missing(got: Sequence[int], right: Sequence[int], models: Sequence[Row]) -> str:
-    """The first model too many or too few, in words."""
-    for i in got:
-        if i not in right:
-            if not 0 <= i < len(models):
-                return f"There is no model {i}."
-            return f"Model {i} {models[i]} doesn't belong there."
-    for i in right:
-        if i not in got:
-            return f"Model {i} {models[i]} is missing."
-    return f"You have {len(got)} models, and {len(right)} belong there."
-
-
-def _numbers(value: Any) -> list[int] | None:
-    """A list of whole numbers, from whatever sequence of them it came; None where it is none."""
-    if isinstance(value, str | dict | set) or not hasattr(value, "__len__"):
-        return None
-    array = np.asarray(value)
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        return None
-    return [int(i) for i in array]
-
-
-def shortlist(models: Sequence[Row], tokens: int) -> list[int]:
+def shortlist(
+    models: Sequence[Row],
+    tokens: int,
+    *,
+    permits: Callable[[str | None], bool] = lambda name: name in OPEN,
+    unknown: float = 0,
+    code: tuple[bool | None, ...] = (False,),
+) -> list[int]:
     """Reference: permissive licence, known context of at least `tokens`, known to need no remote code."""
     return [
         i
         for i, m in enumerate(models)
-        if m["license"] in OPEN and (m["max_tokens"] or 0) >= tokens and m["trust_remote_code"] is False
+        if permits(m["license"]) and (m["max_tokens"] or unknown) >= tokens and m["trust_remote_code"] in code
     ]
 
 
@@ -290,67 +237,51 @@ def _shortlist_cases(seed: int) -> list[Case]:
     return cases
 
 
-def _judge_shortlist(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    got = [_numbers(value) for value in values]
-    if None in got:
-        return f"that ({type(values[got.index(None)]).__name__}) is no list of whole numbers, positions in `models`."
-    told = (_shortlist_message(case[0], case[1], mine or []) for case, mine in zip(cases, got, strict=True))
-    return next((message for message in told if message), None)
-
-
-REASONS = (
-    ("license", (None,), "an unknown licence is no permission"),
-    ("license", ("cc-by-nc-4.0",), "CC BY-NC forbids commercial use"),
-    ("license", ("gemma",), "a licence with terms of its own isn't MIT or Apache 2.0"),
-    ("trust_remote_code", (None,), "whether remote code is needed isn't known, and None isn't False"),
-    ("trust_remote_code", (True,), "models that need remote code are let in"),
-    ("max_tokens", (None,), "an unknown context isn't a long one"),
+SHORTLIST = ByReference(
+    shortlist,
+    Listed(),
+    "Write each of the three conditions so that what is unknown fails it, and keep the order of `models`.",
+    words=_model_words,
+    mistakes={
+        "an unknown licence is no permission": {"permits": lambda name: name in (None, *OPEN)},
+        "CC BY-NC forbids commercial use": {"permits": lambda name: name in ("cc-by-nc-4.0", *OPEN)},
+        "every known licence is taken for a permission, and CC BY-NC forbids commercial use": {
+            "permits": lambda name: name is not None
+        },
+        "whatever isn't CC BY-NC is let in, and an unknown licence is no permission": {
+            "permits": lambda name: name != "cc-by-nc-4.0"
+        },
+        "a licence with terms of its own isn't MIT or Apache 2.0": {
+            "permits": lambda name: name not in (None, "cc-by-nc-4.0")
+        },
+        "both mit and apache-2.0 may be used, and mit is missing": {"permits": lambda name: name == "apache-2.0"},
+        "both mit and apache-2.0 may be used, and apache-2.0 is missing": {"permits": lambda name: name == "mit"},
+        "whether remote code is needed isn't known, and None isn't False": {"code": (None, False)},
+        "models that need remote code are let in": {"code": (True, False)},
+        "whether a model needs remote code isn't looked at": {"code": (None, True, False)},
+        "an unknown context isn't a long one": {"unknown": math.inf},
+        "a context of exactly what is asked for is enough ('at least')": (
+            lambda models, tokens: shortlist(models, tokens + 1)
+        ),
+    },
 )
 
 
-def _shortlist_message(models: Sequence[Row], tokens: int, got: Sequence[int]) -> str | None:
-    right = shortlist(models, tokens)
-    extra, gone = [i for i in got if i not in right], [i for i in right if i not in got]
-    message = None
-    if any(not 0 <= i < len(models) for i in extra):
-        message = f"there is no model {max(extra, key=abs)}; return positions from 0 to {len(models) - 1}."
-    elif extra and gone:
-        message = f"model {extra[0]} {models[extra[0]]} doesn't belong there; {gone[0]} {models[gone[0]]} is missing."
-    elif gone and all(models[i]["max_tokens"] == tokens for i in gone):
-        message = f"a context of exactly {tokens} tokens is enough ('at least'); missing are {len(gone)}."
-    elif gone and len({models[i]["license"] for i in gone}) == 1:
-        message = f"both mit and apache-2.0 may be used; missing are {len(gone)} of {models[gone[0]]['license']}."
-    elif gone:
-        message = f"model {gone[0]} {models[gone[0]]} is missing, and {len(gone) - 1} more."
-    elif extra:
-        wrong = [models[i] for i in extra]
-        known = [(sentence, row) for column, cells, sentence in REASONS for row in wrong if row[column] in cells]
-        sentence, row = known[0] if known else ("such a model doesn't belong there", wrong[0])
-        message = f"{sentence}: {len(wrong)} too many, such as {row}."
-    elif got != right:
-        message = "these are the right models in another order; keep the order of `models`, each once."
-    return message
+# 07.4
 
 
-def fair_differences(one: Runs, other: Runs, tasks: dict[str, int]) -> dict[str, float]:
+def fair_differences(one: Runs, other: Runs, tasks: dict[str, int], *, whole: bool = True) -> dict[str, float]:
     """Reference: one minus other for each benchmark that both have run with all its tasks."""
-    return _differences(one, other, tasks)
+    a, b = (_scores(runs, tasks, whole=whole) for runs in (one, other))
+    return {benchmark: a[benchmark] - b[benchmark] for benchmark in tasks if benchmark in a and benchmark in b}
 
 
-def _differences(
-    one: Runs, other: Runs, tasks: dict[str, int], *, whole: bool = True, sign: int = 1, fill: float | None = None
-) -> dict[str, float]:
-    """The reference, and with an argument changed one of the usual mistakes."""
-    found = {}
-    for benchmark, full in tasks.items():
-        (a, a_run), (b, b_run) = one.get(benchmark, (None, None)), other.get(benchmark, (None, None))
-        if fill is not None:
-            a = fill if a is None or a_run != full else a
-            b = fill if b is None or b_run != full else b
-        elif a is None or b is None or (whole and not a_run == b_run == full):
-            continue
-        found[benchmark] = sign * (a - b)
-    return found
+def _scores(runs: Runs, tasks: dict[str, int], *, whole: bool = True) -> dict[str, float]:
+    return {b: s for b, (s, run) in runs.items() if s is not None and (run == tasks[b] or not whole)}
+
+
+def _zero_where_unknown(one: Runs, other: Runs, tasks: dict[str, int]) -> dict[str, float]:
+    return {b: _scores(one, tasks).get(b, 0) - _scores(other, tasks).get(b, 0) for b in tasks}
 
 
 def _fair_cases(seed: int) -> list[Case]:
@@ -376,61 +307,41 @@ def _fair_cases(seed: int) -> list[Case]:
     return cases
 
 
-def _judge_fair(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    for value in values:
-        if not isinstance(value, dict):
-            return f"it returns {type(value).__name__}; return a dict, benchmark to difference."
-    right = [fair_differences(*case) for case in cases]
-    mistakes: dict[str, dict[str, Any]] = {
+DIFFERENCES = Entries(Number(rtol=0, atol=1e-4, show=".2f"), free=True)
+
+
+def _fair_words(got: dict[str, float], right: dict[str, float], one: Runs, other: Runs, _: Any) -> str:
+    benchmark = DIFFERENCES.differing(got, right)
+    return f"{DIFFERENCES.difference(got, right)}, with runs {one.get(benchmark)} and {other.get(benchmark)}"
+
+
+FAIR = ByReference(
+    fair_differences,
+    DIFFERENCES,
+    "Keep the benchmarks of `tasks` that both have completed; one minus other, no more.",
+    words=_fair_words,
+    mistakes={
+        "only the first model's number of tasks is looked at; both runs must be complete": (
+            lambda one, other, tasks: {
+                b: s - other[b][0] for b, s in _scores(one, tasks).items() if other.get(b, (None, None))[0] is not None
+            }
+        ),
         "a mean over some of the tasks is compared with a mean over all": {"whole": False},
-        "that is other minus one; turn it round": {"sign": -1},
-        "a benchmark that one of them hasn't run completely counts as 0 there; leave it out": {"fill": 0.0},
-    }
-    if all(_same(value, expected) for value, expected in zip(values, right, strict=True)):
-        return None
-    for sentence, change in mistakes.items():
-        if all(_same(value, _differences(*case, **change)) for value, case in zip(values, cases, strict=True)):
-            return f"{sentence}."
-    if all(
-        _same(value, {b: abs(d) for b, d in expected.items()}) for value, expected in zip(values, right, strict=True)
-    ):
-        return "the sign is lost: a negative difference says that the other model is ahead."
-    told = (_fair_message(case, value, expected) for case, value, expected in zip(cases, values, right, strict=True))
-    return next(message for message in told if message)
-
-
-def _fair_message(case: Case, value: dict[str, Any], expected: dict[str, float]) -> str | None:
-    one, other, tasks = case
-    extra, gone = [b for b in value if b not in expected], [b for b in expected if b not in value]
-    off = [b for b in expected if b in value and not _close(value[b], expected[b])]
-    if extra and extra[0] not in tasks:
-        return f"{extra[0]!r} isn't a benchmark of `tasks`; compare within one benchmark at a time."
-    if extra:
-        return (
-            f"{extra[0]} is compared, with runs {one.get(extra[0])} and {other.get(extra[0])}; "
-            "that is no fair pair, and no key of the answer."
-        )
-    if gone:
-        return f"{gone[0]} is missing, though both have completed it: {one[gone[0]]} and {other[gone[0]]}."
-    if off:
-        return f"{off[0]} differs by {expected[off[0]]:.2f}, and you return {value[off[0]]}: one minus other, no more."
-    return None
-
-
-def _same(value: dict[str, Any], expected: dict[str, float]) -> bool:
-    return value.keys() == expected.keys() and all(_close(value[b], expected[b]) for b in expected)
-
-
-def _close(value: Any, expected: float) -> bool:
-    return value is not None and abs(float(value) - expected) < 1e-4
+        "the sign is lost: a negative difference says that the other model is ahead": (
+            lambda *case: {b: abs(difference) for b, difference in fair_differences(*case).items()}
+        ),
+        "that is other minus one; turn it round": lambda one, other, tasks: fair_differences(other, one, tasks),
+        "a benchmark that one of them hasn't run completely counts as 0 there; leave it out": _zero_where_unknown,
+    },
+)
 
 
 TASKS = {
     task.id: task
     for task in (
-        Task("07.1", _static_cases, _judge_static),
-        Task("07.2", _front_cases, _judge_front),
-        Task("07.3", _shortlist_cases, _judge_shortlist),
-        Task("07.4", _fair_cases, _judge_fair),
+        Task("07.1", _static_cases, STATIC),
+        Task("07.2", _front_cases, FRONT),
+        Task("07.3", _shortlist_cases, SHORTLIST),
+        Task("07.4", _fair_cases, FAIR),
     )
 }

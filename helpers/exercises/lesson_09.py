@@ -1,41 +1,58 @@
 """Exercise 09: the figures of a leaderboard by hand: zero-shot share, two means, Borda points."""
 
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
-from helpers.checks import Task
+from helpers.checks.judges import ByReference, Entries, Number, Places
+from helpers.checks.tasks import Case, Task
 
-Case = tuple[Any, ...]
+# 09.1
 
 
-def zero_shot_share(training: set[str] | None, tasks: Sequence[str]) -> float | None:
+def zero_shot_share(
+    training: set[str] | None,
+    tasks: Sequence[str],
+    *,
+    unknown: float | None = None,
+    seen: bool = False,
+    whole: float = 100,
+) -> float | None:
     """Reference: the percentage of tasks that aren't among the training sets; None if those are unknown."""
-    return None if training is None else 100 * sum(t not in training for t in tasks) / len(tasks)
+    return unknown if training is None else whole * sum((t in training) == seen for t in tasks) / len(tasks)
 
 
 def _share_cases(seed: int) -> list[Case]:
+    """Two models trained on fewer than half of the tasks and on more sets than there are tasks, and the borders."""
     draw = np.random.default_rng(seed)
-    tasks = [f"Task{i}" for i in draw.permutation(20)]
-    used = {*tasks[: int(draw.integers(3, 8))], *(f"Other{i}" for i in range(7))}
-    return [(used, tasks), (None, tasks), (set(), tasks), (set(tasks[:1]), tasks[:4])]
+    cases: list[Case] = [(None, [f"Task{i}" for i in range(int(draw.integers(3, 30)))])]
+    for size in draw.permutation(np.arange(13, 40))[:3]:
+        tasks = [f"Task{i}" for i in draw.permutation(int(size))]
+        others = {f"Other{i}" for i in range(size + int(draw.integers(1, 9)))}
+        cases += [({*tasks[: int(draw.integers(1, size / 2))], *others}, tasks)]
+    cases += [(set(), cases[1][1]), (set(cases[2][1][:1]), cases[2][1][: int(draw.integers(3, 12))])]
+    return [cases[i] for i in draw.permutation(len(cases))]
 
 
-SHARE_MISTAKES: dict[str, Callable[..., Any]] = {
-    "the share is turned round: that is what the model was trained on": lambda u, t: (
-        None if u is None else 100 - (zero_shot_share(u, t) or 0)
-    ),
-    "it is divided by the training sets; the share is one of the tasks": lambda u, t: (
-        None if u is None else 100 - 100 * len(u & set(t)) / max(len(u), 1)
-    ),
-    "nothing declared counts as 100; it is unknown": lambda u, t: 100.0 if u is None else zero_shot_share(u, t),
-    "nothing declared counts as 0; it is unknown": lambda u, t: 0.0 if u is None else zero_shot_share(u, t),
-    "an empty set is a declaration, not unknown": lambda u, t: zero_shot_share(u, t) if u else None,
-    "it lies between 0 and 1; give a percentage": lambda u, t: (
-        None if u is None else (zero_shot_share(u, t) or 0) / 100
-    ),
-}
+SHARE = ByReference(
+    zero_shot_share,
+    Number("return a percentage", rtol=1e-6, atol=1e-3, show=".2f", optional=True),
+    "Count the tasks that the model has not been trained on.",
+    mistakes={
+        "the share is turned round: that is what the model was trained on": {"seen": True},
+        "it is divided by the training sets; the share is one of the tasks": lambda training, tasks: (
+            None if training is None else 100 - 100 * len(training & set(tasks)) / max(len(training), 1)
+        ),
+        "nothing declared counts as 100; it is unknown": {"unknown": 100},
+        "nothing declared counts as 0; it is unknown": {"unknown": 0},
+        "an empty set is a declaration, not unknown": lambda training, tasks: zero_shot_share(training or None, tasks),
+        "it lies between 0 and 1; give a percentage": {"whole": 1},
+    },
+)
+
+
+# 09.2
 
 
 def means(scores: dict[str, float], types: dict[str, str]) -> tuple[float, float]:
@@ -43,6 +60,11 @@ def means(scores: dict[str, float], types: dict[str, str]) -> tuple[float, float
     kinds = {types[t] for t in scores}
     by_type = [np.mean([s for t, s in scores.items() if types[t] == kind]) for kind in kinds]
     return float(np.mean(list(scores.values()))), float(np.mean(by_type))
+
+
+def _zero_for_a_type(scores: dict[str, float], types: dict[str, str]) -> tuple[float, float]:
+    over_tasks, over_types = means(scores, types)
+    return over_tasks, over_types * len({types[t] for t in scores}) / len(set(types.values()))
 
 
 def _means_cases(seed: int) -> list[Case]:
@@ -56,37 +78,40 @@ def _means_cases(seed: int) -> list[Case]:
     return cases
 
 
-def _over_types(scores: dict[str, float], types: dict[str, str], *, divisor: str) -> float:
-    sums = means(scores, types)[1] * len({types[t] for t in scores})
-    return sums / len(set(types.values())) if divisor == "all types" else sums
+MEANS = ByReference(
+    means,
+    Places(("the mean over tasks", "the mean over types"), Number(atol=1e-3)),
+    "Only tasks that were run take part.",
+    mistakes={
+        "the two are swapped; the mean over tasks comes first": lambda s, t: means(s, t)[::-1],
+        "both are the mean over tasks; for the second, average each type first": lambda s, t: (means(s, t)[0],) * 2,
+        "both are the mean over types; the first gives each task the same weight": lambda s, t: (means(s, t)[1],) * 2,
+        "a type without a run counts as 0": _zero_for_a_type,
+        "a task without a run counts as 0": lambda s, t: (sum(s.values()) / len(t), means(s, t)[1]),
+    },
+)
 
 
-MEANS_MISTAKES: dict[str, Callable[..., Any]] = {
-    "the two are swapped; the mean over tasks comes first": lambda s, t: means(s, t)[::-1],
-    "both are the mean over tasks; for the second, average each type first": lambda s, t: (means(s, t)[0],) * 2,
-    "both are the mean over types; the first gives each task the same weight": lambda s, t: (means(s, t)[1],) * 2,
-    "a type without a run counts as 0": lambda s, t: (means(s, t)[0], _over_types(s, t, divisor="all types")),
-    "a task without a run counts as 0": lambda s, t: (sum(s.values()) / len(t), means(s, t)[1]),
-}
+# 09.3
 
 
-def borda(scores: dict[str, dict[str, float]]) -> dict[str, int]:
-    """Reference: for each model, how many others it beats, summed over the tasks that all have run."""
-    return _borda(scores)
-
-
-def _borda(
-    scores: dict[str, dict[str, float]], *, sign: int = 1, common: bool = True, add: int = 0, ties: bool = False
+def borda(
+    scores: dict[str, dict[str, float]],
+    *,
+    beats: Callable[[float, float], bool] = operator.gt,
+    voters: Callable[..., set[str]] = set.intersection,
+    itself: int = 0,
 ) -> dict[str, int]:
-    every = set.intersection(*(set(runs) for runs in scores.values()))
-    shared = every if common else set().union(*scores.values())
-    total = dict.fromkeys(scores, 0)
-    for name, runs in scores.items():
-        for task in shared:
-            mine = sign * runs.get(task, 0.0)
-            others = [sign * r.get(task, 0.0) for n, r in scores.items() if n != name]
-            total[name] += add + sum(other <= mine if ties else other < mine for other in others)
-    return total
+    """Reference: for each model, how many others it beats, summed over the tasks that all have run."""
+    tasks = voters(*map(set, scores.values()))
+    return {
+        name: sum(
+            beats(runs.get(task, 0), other.get(task, 0)) if other is not runs else itself
+            for task in tasks
+            for other in scores.values()
+        )
+        for name, runs in scores.items()
+    }
 
 
 def _borda_cases(seed: int) -> list[Case]:
@@ -103,55 +128,25 @@ def _borda_cases(seed: int) -> list[Case]:
     return cases
 
 
-BORDA_MISTAKES: dict[str, Callable[..., Any]] = {
-    "the worst model gets most: rank by falling score": lambda s: _borda(s, sign=-1),
-    "a task that only some have run takes part": lambda s: _borda(s, common=False),
-    "every model has a point too many a task: it doesn't beat itself": lambda s: _borda(s, add=1),
-    "a tie counts as a victory": lambda s: _borda(s, ties=True),
-}
-
-
-def _close(one: Any, other: Any) -> bool:
-    """Whether two answers hold the same numbers; None only equals None."""
-    if isinstance(other, dict):
-        return one.keys() == other.keys() and all(_close(one[k], other[k]) for k in other)
-    if isinstance(other, tuple):
-        return len(one) == len(other) and all(map(_close, one, other))
-    if one is None or other is None:
-        return one is other
-    return abs(float(one) - float(other)) < 1e-3
-
-
-def _judge(
-    right: Callable[..., Any], mistakes: dict[str, Callable[..., Any]], told: str
-) -> Callable[[Sequence[Case], Sequence[Any]], str | None]:
-    """A judge that names the mistake which gives the same values, or else the first value that is off."""
-
-    def judge(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-        off = [i for i, case in enumerate(cases) if not _close(values[i], right(*case))]
-        if not off:
-            return None
-        for sentence, wrong in mistakes.items():
-            if all(_close(value, wrong(*case)) for value, case in zip(values, cases, strict=True)):
-                return f"{sentence} (you return {values[off[0]]}, it is {right(*cases[off[0]])})."
-        return f"you return {values[off[0]]} instead of {right(*cases[off[0]])}; {told}"
-
-    return judge
+BORDA = ByReference(
+    borda,
+    Entries(Number(rtol=0, atol=1e-3, show="g", unit=" points")),
+    "In each task that all have run, a model gets a point for each model that it beats.",
+    mistakes={
+        "the worst model gets most: rank by falling score": {"beats": operator.lt},
+        "a task that only some have run takes part": {"voters": set.union},
+        "every model has a point too many a task: it doesn't beat itself": {"itself": 1},
+        "a tie counts as a victory": {"beats": operator.ge},
+        "a tie counts as a victory, and each model ties with itself": {"beats": operator.ge, "itself": 1},
+    },
+)
 
 
 TASKS = {
     task.id: task
     for task in (
-        Task(
-            "09.1",
-            _share_cases,
-            _judge(zero_shot_share, SHARE_MISTAKES, "count the tasks that the model has not been trained on."),
-        ),
-        Task("09.2", _means_cases, _judge(means, MEANS_MISTAKES, "only tasks that were run take part.")),
-        Task(
-            "09.3",
-            _borda_cases,
-            _judge(borda, BORDA_MISTAKES, "in each task that all have run, a model gets a point a model it beats."),
-        ),
+        Task("09.1", _share_cases, SHARE),
+        Task("09.2", _means_cases, MEANS),
+        Task("09.3", _borda_cases, BORDA),
     )
 }

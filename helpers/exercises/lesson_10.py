@@ -1,18 +1,23 @@
 """Exercise 10: a token budget, the share of padding, packed pooling, and what a crash left to do."""
 
+import operator
+import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from helpers.checks import Task
+from helpers.checks.judges import ByBehaviour, ByReference, Listed, Number, Vectors
+from helpers.checks.tasks import Case, Task
 
-Case = tuple[Any, ...]
 Floats = NDArray[np.float64]
 Encode = Callable[[list[str]], Floats]
+
+
+# 10.1
 
 
 def toy_encode(texts: list[str]) -> Floats:
@@ -32,7 +37,7 @@ def encode_in_budget(encode: Encode, texts: list[str], lengths: list[int], token
     return np.stack([vectors[i] for i in range(len(texts))])
 
 
-def _probe_budget(answer: Any, case: Case) -> Any:
+def _budget_probe(answer: Any, case: Case) -> Any:
     """What the answer returns, and the batches it encoded."""
     encode, texts, lengths, token_budget = case
     calls: list[list[str]] = []
@@ -56,77 +61,70 @@ def _budget_cases(seed: int) -> list[Case]:
     return [*cases, exact]
 
 
-def _judge_budget(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    for case, (value, calls) in zip(cases, values, strict=True):
-        if found := _misplaced(case, value, calls) or _badly_cut(case, calls):
-            return found
-    return None
-
-
-def _misplaced(case: Case, value: Any, calls: list[list[str]]) -> str | None:
-    """What is wrong with the vectors themselves."""
+def _budget_faults(case: Case, value: Any) -> Iterator[str]:
+    """What is wrong with the vectors, then with the batches."""
     encode, texts, lengths, budget = case
-    seen = [text for call in calls for text in call]
-    if missing := [lengths[i] for i, text in enumerate(texts) if text not in seen]:
-        return (
+    rows, calls = value
+    encoded = [text for call in calls for text in call]
+    if missing := [lengths[i] for i, text in enumerate(texts) if text not in encoded]:
+        yield (
             f"{len(missing)} of {len(texts)} texts were never encoded, the longest of {max(missing)} tokens at a "
             f"budget of {budget}: a text beyond the budget makes a batch of its own."
         )
-    if len(seen) > len(texts):
-        return f"{len(seen)} texts were encoded instead of {len(texts)}; each goes in once."
-    rows, right = np.asarray(value, dtype=float), encode(texts)
+    if len(encoded) > len(texts):
+        yield f"{len(encoded)} texts were encoded instead of {len(texts)}; each goes in once."
+    rows, right = np.asarray(rows, dtype=float), encode(texts)
     if rows.shape != right.shape:
-        return f"the shape is {rows.shape} instead of {right.shape}, a row for each text."
-    if np.allclose(rows, right):
-        return None
-    if np.allclose(rows, encode(seen)):
-        return "the rows stand in the order of encoding; put each vector back at the place of its text."
-    return f"{int((~np.isclose(rows, right).all(axis=1)).sum())} rows aren't the vector of their text."
-
-
-def _badly_cut(case: Case, calls: list[list[str]]) -> str | None:
-    """What is wrong with the batches."""
-    encode, texts, lengths, budget = case
+        yield f"the shape is {rows.shape} instead of {right.shape}, a row for each text."
+    if not np.allclose(rows, right):
+        if np.allclose(rows, encode(encoded)):
+            yield "the rows stand in the order of encoding; put each vector back at the place of its text."
+        yield f"{int((~np.isclose(rows, right).all(axis=1)).sum())} rows aren't the vector of their text."
     length = dict(zip(texts, lengths, strict=True))
-    sizes = [[length[text] for text in call] for call in calls if call]
-    wide = [size for size in sizes if len(size) > 1 and len(size) * max(size) > budget]
-    if wide:
-        size = max(wide, key=lambda one: len(one) * max(one))
-        told = f"{len(size)} texts padded to {max(size)} are {len(size) * max(size)} tokens, the budget is {budget}"
-        if all(sum(one) <= budget for one in wide):
-            return f"a batch counts its tokens without padding: {told}. Multiply the count by the longest."
-        return f"a batch holds more than the budget allows: {told}."
-    if len(sizes) == len(texts):
-        return f"every text is encoded on its own, {len(sizes)} calls; fill each batch up to the budget."
-    reference = _probe_budget(encode_in_budget, (encode, texts, lengths, budget))[1]
-    best = sum(len(call) * max(length[text] for text in call) for call in reference)
-    computed = sum(len(size) * max(size) for size in sizes)
+    fewest = [[length[text] for text in call] for call in _budget_probe(encode_in_budget, case)[1]]
+    yield from _batch_faults([[length[text] for text in call] for call in calls if call], fewest, budget)
+
+
+def _batch_faults(batches: list[list[int]], fewest: list[list[int]], budget: int) -> Iterator[str]:
+    """What is wrong with batches, given as their texts' lengths, beside the fewest that do."""
+    widest = max(batches, key=lambda batch: (len(batch) > 1) * _rectangle(batch))
+    if len(widest) > 1 and _rectangle(widest) > budget:
+        size = f"{len(widest)} texts padded to {max(widest)} are {_rectangle(widest)} tokens, the budget is {budget}"
+        if all(sum(batch) <= budget for batch in batches if len(batch) > 1):
+            yield f"a batch counts its tokens without padding: {size}. Multiply the count by the longest."
+        yield f"a batch holds more than the budget allows: {size}."
+    if all(len(batch) == 1 for batch in batches):
+        yield f"every text is encoded on its own, {len(batches)} calls; fill each batch up to the budget."
+    computed, best = sum(map(_rectangle, batches)), sum(map(_rectangle, fewest))
     if computed > 1.2 * best:
-        return (
+        yield (
             f"short and long texts share batches: {computed} tokens are computed where {best} do, the texts have "
-            f"{sum(lengths)}. Sort by length first."
+            f"{sum(map(sum, batches))}. Sort by length first."
         )
-    return _too_small(sizes, len(reference), budget)
+    if len(batches) > 1.6 * len(fewest):
+        yield f"the batches are too small: {len(batches)} calls where {len(fewest)} do. Close one when it is full."
+    alike = len({length for batch in batches for length in batch}) == 1  # such texts fill the budget exactly
+    if alike and len(batches) > len(fewest):
+        yield (
+            f"a batch is closed too soon: {max(map(len, batches))} texts of {batches[0][0]} tokens where "
+            f"{max(map(len, fewest))} fill the budget of {budget} exactly. Close one only when it would hold more."
+        )
 
 
-def _too_small(sizes: list[list[int]], fewest: int, budget: int) -> str | None:
-    """What is wrong if there are more batches than the budget asks for; texts all alike fill it exactly."""
-    if len(sizes) > 1.6 * fewest:
-        return f"the batches are too small: {len(sizes)} calls where {fewest} do. Close one when it is full."
-    alike = {length for size in sizes for length in size}
-    if len(alike) == 1 and len(sizes) > fewest:
-        length = alike.pop()
-        return (
-            f"a batch is closed too soon: {max(map(len, sizes))} texts of {length} tokens where "
-            f"{budget // length} fill the budget of {budget} exactly. Close one only when it would hold more."
-        )
-    return None
+def _rectangle(batch: list[int]) -> int:
+    return len(batch) * max(batch)
+
+
+# 10.2
 
 
 def padding_share(lengths: list[int], batches: list[list[int]]) -> float:
     """Reference: what is computed and isn't a text's own token, over what is computed."""
-    computed = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
-    return 1 - sum(lengths[i] for batch in batches for i in batch) / computed
+    return 1 - sum(lengths[i] for batch in batches for i in batch) / _computed(lengths, batches)
+
+
+def _computed(lengths: list[int], batches: list[list[int]]) -> int:
+    return sum(_rectangle([lengths[i] for i in batch]) for batch in batches)
 
 
 def _padding_cases(seed: int) -> list[Case]:
@@ -140,34 +138,36 @@ def _padding_cases(seed: int) -> list[Case]:
     return cases
 
 
-def _judge_padding(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    for (lengths, batches), value in zip(cases, values, strict=True):
-        got, right = float(value), padding_share(lengths, batches)
-        if abs(got - right) < 1e-6:
-            continue
-        told = f"{got:.3f} instead of {right:.3f}"
-        whole = len(lengths) * max(lengths)
-        computed = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
-        each = [1 - sum(lengths[i] for i in b) / (len(b) * max(lengths[i] for i in b)) for b in batches]
-        mistakes = {
-            "that is the share of real tokens, 1 minus the padding": 1 - right,
-            "every text is padded to the longest of all; a batch is padded to its own longest": 1
-            - sum(lengths) / whole,
-            "that is the mean of the batches' shares; a large batch counts more, so divide the sums": np.mean(each),
-            "padding is divided by the real tokens; divide by all that is computed": computed / sum(lengths) - 1,
-            "that is the number of padding tokens, not their share": computed - sum(lengths),
-        }
-        for sentence, wrong in mistakes.items():
-            if np.isclose(got, wrong, atol=1e-6):
-                return f"{sentence}: {told}."
-        return f"the share is {told}. A batch computes its count of texts times its longest."
-    return None
+PADDING = ByReference(
+    padding_share,
+    Number(rtol=0, atol=1e-6),
+    "A batch computes its count of texts times its longest.",
+    mistakes={
+        "that is the share of real tokens, 1 minus the padding": lambda n, b: sum(n) / _computed(n, b),
+        "every text is padded to the longest of all; a batch is padded to its own longest": (
+            lambda n, b: 1 - sum(n) / (len(n) * max(n))
+        ),
+        "that is the mean of the batches' shares; a large batch counts more, so divide the sums": (
+            lambda n, b: np.mean([padding_share(n, [batch]) for batch in b])
+        ),
+        "padding is divided by the real tokens; divide by all that is computed": (
+            lambda n, b: _computed(n, b) / sum(n) - 1
+        ),
+        "that is the number of padding tokens, not their share": lambda n, b: _computed(n, b) - sum(n),
+    },
+)
+
+
+# 10.3
 
 
 def packed_mean(token_embeddings: Floats, lengths: list[int]) -> Floats:
     """Reference: sums between the starts of the texts, divided by their lengths."""
-    starts = np.cumsum([0, *lengths[:-1]])
-    return np.asarray(np.add.reduceat(token_embeddings, starts, axis=0) / np.array(lengths)[:, None])
+    return np.asarray(_packed_sum(token_embeddings, lengths) / np.array(lengths)[:, None])
+
+
+def _packed_sum(token_embeddings: Floats, lengths: list[int]) -> Floats:
+    return np.asarray(np.add.reduceat(token_embeddings, np.cumsum([0, *lengths[:-1]]), axis=0))
 
 
 def _packed_cases(seed: int) -> list[Case]:
@@ -179,109 +179,97 @@ def _packed_cases(seed: int) -> list[Case]:
     return cases
 
 
-def _judge_packed(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    for (states, lengths), value in zip(cases, values, strict=True):
-        got, right = np.asarray(value, dtype=float), packed_mean(states, lengths)
-        if got.shape != right.shape:
-            return f"the shape is {got.shape} instead of {right.shape}, a row for each text."
-        if np.allclose(got, right, atol=1e-4):
-            continue
-        counts, starts = np.array(lengths), np.cumsum([0, *lengths[:-1]])
-        ends = starts + counts
-        width = max(lengths)
-        told = f"off by up to {np.abs(got - right).max():.2f}"
-        mistakes = {
-            "that is the sum of each text's token embeddings; divide by its length": right * counts[:, None],
-            "each sum is divided by the longest length, as if padding counted": right * counts[:, None] / width,
-            "that is each text's first token embedding; take the mean of all of them": states[starts],
-            "that is each text's last token embedding, not its mean": states[ends - 1],
-            "every row is the mean of all texts together; stop where a text ends": np.tile(
-                states.mean(0), (len(lengths), 1)
-            ),
-            "it sums from the first text on; start anew where each text starts": (
-                np.cumsum(states, axis=0)[ends - 1] / counts[:, None]
-            ),
-        }
-        for sentence, wrong in mistakes.items():
-            if np.allclose(got, wrong, atol=1e-4):
-                return f"{sentence}: {told}."
-        return f"the means are {told}. Text i owns lengths[i] rows, behind those of the texts before it."
-    return None
+PACKED = ByReference(
+    packed_mean,
+    Vectors("a row for each text", atol=1e-4),
+    "Text i owns lengths[i] rows, behind those of the texts before it.",
+    mistakes={
+        "that is the sum of each text's token embeddings; divide by its length": _packed_sum,
+        "each sum is divided by the longest length, as if padding counted": lambda s, n: _packed_sum(s, n) / max(n),
+        "that is each text's first token embedding; take the mean of all of them": (
+            lambda s, n: s[np.cumsum([0, *n[:-1]])]
+        ),
+        "that is each text's last token embedding, not its mean": lambda s, n: s[np.cumsum(n) - 1],
+        "every row is the mean of all texts together; stop where a text ends": (
+            lambda s, n: np.tile(s.mean(axis=0), (len(n), 1))
+        ),
+        "it sums from the first text on; start anew where each text starts": (
+            lambda s, n: np.cumsum(s, axis=0)[np.cumsum(n) - 1] / np.array(n)[:, None]
+        ),
+    },
+)
 
 
-def still_to_do(names: list[str], rows: int, chunk: int) -> list[tuple[int, int]]:
+# 10.4
+
+
+def still_to_do(
+    names: list[str],
+    rows: int,
+    chunk: int,
+    *,
+    missing: Callable[[set[int], int], Iterable[int]] = lambda done, parts: sorted({*range(parts)} - done),
+    parts: Callable[[int, int], int] = lambda rows, chunk: -(-rows // chunk),
+) -> list[tuple[int, int]]:
     """Reference: the row ranges of all parts whose final name isn't there."""
-    parts = range(-(-rows // chunk))
-    return [(k * chunk, min((k + 1) * chunk, rows)) for k in parts if f"part-{k:05}.parquet" not in names]
+    done = {int(match[1]) for name in names if (match := re.fullmatch(r"part-(\d{5})\.parquet", name))}
+    return [(k * chunk, min((k + 1) * chunk, rows)) for k in missing(done, parts(rows, chunk))]
 
 
 def _resume_cases(seed: int) -> list[Case]:
+    """A folder whose last part is shorter, one whose last is full, and one that is complete."""
     draw = np.random.default_rng(seed)
     cases: list[Case] = []
-    for rows, chunk in ((1234, 100), (20, 2)):
-        parts = -(-rows // chunk)
-        gap = int(draw.integers(2, 5))
-        done = [f"part-{k:05}.parquet" for k in range(parts - 3) if k != gap]
-        names = [*done, f".part-{parts - 3:05}.parquet.tmp", "_manifest.json"]
+    for shorter in (True, False):
+        parts, chunk = int(draw.integers(9, 16)), int(draw.integers(5, 120))
+        gap, unfinished = int(draw.integers(1, parts - 5)), int(draw.integers(2, 4))
+        names = [f"part-{k:05}.parquet" for k in range(parts - unfinished) if k != gap]
+        names += [f".part-{parts - unfinished:05}.parquet.tmp", "_manifest.json"]
+        rows = parts * chunk - shorter * int(draw.integers(1, chunk))
         cases.append(([str(name) for name in draw.permutation(names)], rows, chunk))
-    complete = [f"part-{k:05}.parquet" for k in range(4)]
-    return [*cases, (complete, 400, 100)]
+    parts, chunk = int(draw.integers(3, 9)), int(draw.integers(5, 120))
+    return [*cases, ([f"part-{k:05}.parquet" for k in draw.permutation(parts)], parts * chunk, chunk)]
 
 
-def _judge_resume(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    for (names, rows, chunk), value in zip(cases, values, strict=True):
-        got = [(int(a), int(b)) for a, b in value]
-        right = still_to_do(names, rows, chunk)
-        if got == right:
-            continue
-        parts = -(-rows // chunk)
-        count = sum(name.startswith("part-") for name in names)
-        temporary = {int(name[6:11]) for name in names if name.endswith(".tmp")}
-        first = right[0][0] if right else rows
-        last = max((int(name[5:10]) for name in names if name.startswith("part-")), default=-1)
-
-        def ranges(wanted: Sequence[int], rows: int = rows, chunk: int = chunk) -> list[tuple[int, int]]:
-            return [(k * chunk, min((k + 1) * chunk, rows)) for k in wanted]
-
-        mistakes = {
-            "the unfinished file (.tmp) is taken for a whole part": [
-                one for one in right if one[0] // chunk not in temporary
-            ],
-            "parts are counted, so the gap in the middle is passed over and a finished part is done again": (
-                ranges(range(count, parts))
-            ),
-            "it starts after the last part, so the gap before it is never filled": [
-                one for one in right if one[0] >= last * chunk
-            ],
-            "everything behind the gap is done again; keep the parts that are there": (
-                ranges(range(first // chunk, parts)) if right else []
-            ),
-            "the last range runs beyond the rows": [(a, a + chunk) for a, _ in right],
-            "the last part, which has fewer rows, is left out": [one for one in right if one[1] - one[0] == chunk],
-            "an empty range stands at the end; when the last part is full, there is none behind it": [
-                *right,
-                (rows, rows),
-            ],
-            "the stop is the last row itself; let it be one more": [(a, b - 1) for a, b in right],
-            "these parts are there already": ranges([k for k in range(parts) if f"part-{k:05}.parquet" in names]),
-        }
-        for sentence, wrong in mistakes.items():
-            if got == wrong:
-                return f"{sentence}: {len(got)} ranges for {rows} rows in chunks of {chunk}, {len(right)} are right."
-        missing, surplus = [one for one in right if one not in got], [one for one in got if one not in right]
-        told = "the ranges aren't in order, or one stands there twice"
-        if missing or surplus:
-            told = f"{missing[0]} is missing" if missing else f"{surplus[0]} is too much"
-        return f"{told}: {rows} rows in chunks of {chunk}. Go through every part number; keep those without a file."
-    return None
+RESUME = ByReference(
+    still_to_do,
+    Listed("(start, stop) ranges", width=2),
+    "Go through every part number in order, and keep those without a file.",
+    about=lambda names, rows, chunk: f", with {rows} rows in chunks of {chunk}",
+    mistakes={
+        "the unfinished file (.tmp) is taken for a whole part": lambda names, rows, chunk: still_to_do(
+            [name.removeprefix(".").removesuffix(".tmp") for name in names], rows, chunk
+        ),
+        "parts are counted, so the gap in the middle is passed over and a finished part is done again": {
+            "missing": lambda done, parts: range(len(done), parts)
+        },
+        "it starts after the last part, so the gap before it is never filled": {
+            "missing": lambda done, parts: range(max(done) + 1, parts)
+        },
+        "everything behind the gap is done again; keep the parts that are there": {
+            "missing": lambda done, parts: range(min({*range(parts)} - done, default=parts), parts)
+        },
+        "the last range runs beyond the rows": lambda names, rows, chunk: [
+            (start, start + chunk) for start, _ in still_to_do(names, rows, chunk)
+        ],
+        "the last part, which has fewer rows, is left out": {"parts": operator.floordiv},
+        "an empty range stands at the end; when the last part is full, there is none behind it": {
+            "parts": lambda rows, chunk: rows // chunk + 1
+        },
+        "the stop is the last row itself; let it be one more": lambda *case: [
+            (start, stop - 1) for start, stop in still_to_do(*case)
+        ],
+        "these parts are there already": {"missing": lambda done, parts: sorted(done)},
+    },
+)
 
 
 TASKS = {
     task.id: task
     for task in (
-        Task("10.1", _budget_cases, _judge_budget, _probe_budget),
-        Task("10.2", _padding_cases, _judge_padding),
-        Task("10.3", _packed_cases, _judge_packed),
-        Task("10.4", _resume_cases, _judge_resume),
+        Task("10.1", _budget_cases, ByBehaviour(_budget_faults), _budget_probe),
+        Task("10.2", _padding_cases, PADDING),
+        Task("10.3", _packed_cases, PACKED),
+        Task("10.4", _resume_cases, RESUME),
     )
 }

@@ -32,10 +32,9 @@ def counts(texts: Any, vocabulary: Any, table: Any, weights: Any) -> list[Any]:
     return (vectors / np.where(length > 0, length, 1)).tolist()  # type: ignore[no-any-return]
 
 
-def divides_by_zero(texts: Any, vocabulary: Any, table: Any, weights: Any) -> Any:
-    vectors = seven._static(texts, vocabulary, table, weights, unit=False)
-    with np.errstate(invalid="ignore"):
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def only_known(texts: Any, vocabulary: Any, table: Any, weights: Any) -> Any:
+    some = [tokens for tokens in texts if any(token in vocabulary for token in tokens)]
+    return counts(some, vocabulary, table, weights)
 
 
 def with_pandas(models: Any, tasks: int) -> Any:
@@ -49,25 +48,18 @@ def with_pandas(models: Any, tasks: int) -> Any:
 
 
 def swept(models: Any, tasks: int) -> tuple[int, ...]:
-    ranked = sorted(seven._complete(models, tasks), key=lambda i: (models[i]["parameters"], -models[i]["score"], i))
-    best, size, found = -1.0, -1, []
-    for i in ranked:
+    """By size and falling score, keeping each that is better than all before, and its equals."""
+    ranked = [i for i, m in enumerate(models) if m["tasks_run"] == tasks and None not in m.values()]
+    best, size, front = -1.0, -1, []
+    for i in sorted(ranked, key=lambda i: (models[i]["parameters"], -models[i]["score"], i)):
         m = models[i]
         if m["score"] > best or (m["score"] == best and m["parameters"] == size):
             best, size = m["score"], m["parameters"]
-            found.append(i)
-    return tuple(found)
+            front.append(i)
+    return tuple(front)
 
 
-def front_mistake(part: str) -> Any:
-    def answer(models: Any, tasks: int) -> list[int]:
-        wrong = seven._front_mistakes(models, tasks)
-        return next(numbers for sentence, numbers in wrong.items() if part in sentence)
-
-    return answer
-
-
-def chosen(keep: Any) -> Any:
+def where(keep: Any) -> Any:
     return lambda models, tokens: [i for i, m in enumerate(models) if keep(m, tokens)]
 
 
@@ -92,19 +84,6 @@ def best_of_each(one: Any, other: Any, tasks: Any) -> dict[str, float]:
     return {"MTEB": a - b}
 
 
-def one_number(one: Any, other: Any, tasks: Any) -> float:
-    return float(sum(seven.fair_differences(one, other, tasks).values()))
-
-
-def only_ones_run(one: Any, other: Any, tasks: Any) -> dict[str, float]:
-    """Looks at the first model's number of tasks only."""
-    return {
-        b: one[b][0] - other[b][0]
-        for b, full in tasks.items()
-        if b in one and b in other and one[b][1] == full and one[b][0] and other[b][0]
-    }
-
-
 def fair_sets(one: Any, other: Any, tasks: Any) -> dict[str, np.float32]:
     done = [{b for b, (score, run) in runs.items() if score is not None and run == tasks[b]} for runs in (one, other)]
     return {b: np.float32(one[b][0] - other[b][0]) for b in done[0] & done[1]}
@@ -112,57 +91,38 @@ def fair_sets(one: Any, other: Any, tasks: Any) -> dict[str, np.float32]:
 
 MISTAKES: dict[str, dict[str, Any]] = {
     "07.1": {
-        "aren't normalised": lambda *case: seven._static(*case, unit=False),
-        "weights are missing": lambda *case: seven._static(*case, weighted=False),
-        "the table's first row": lambda *case: seven._static(*case, unknown=0),
-        "the table's last row": lambda *case: seven._static(*case, unknown=-1),
-        "counted once": lambda *case: seven._static(*case, once=True),
-        "normalised first": lambda *case: seven._static(*case, unit_tokens=True),
-        "becomes NaN": divides_by_zero,
-        "gets no row": lambda *case: seven._static(*case, skip=True),
-        "Look up, weight, average": lambda t, v, table, w: seven.static_embeddings(t, v, table, 1 / w),
+        "zeros for a text without": only_known,
+        "Look up, weight, average": lambda t, v, table, weights: counts(t, v, table, 1 / weights),
     },
     "07.2": {
-        part: front_mistake(part)
-        for part in (
-            "an incomplete run is ranked",
-            "an unknown size is taken for 0",
-            "an unknown score is taken for 0",
-            "only one is kept",
-            "a tie in one of the two",
-            "beaten by its equal",
-            "large counts as good",
-            "every complete run is there",
-            "the largest comes first",
-        )
-    }
-    | {"in another order": lambda m, t: sorted(seven.pareto_front(m, t))},
+        "in another order": lambda *case: [*swept(*case)[1:], swept(*case)[0]],
+        "is missing. Leave out whoever": lambda *case: swept(*case)[1:],
+        "list of whole numbers": lambda models, tasks: [m["tasks_run"] == tasks for m in models],
+    },
     "07.3": {
-        "an unknown licence": chosen(lambda m, t: good(m, t, "license") and m["license"] in (None, *OPEN)),
-        "CC BY-NC forbids": chosen(lambda m, t: good(m, t, "license") and m["license"] is not None),
-        "terms of its own": chosen(lambda m, t: good(m, t, "license") and m["license"] in ("gemma", *OPEN)),
-        "None isn't False": chosen(lambda m, t: good(m, t, "code") and not m["trust_remote_code"]),
-        "that need remote code": chosen(lambda m, t: good(m, t, "code") and m["trust_remote_code"] is not None),
-        "an unknown context": chosen(
+        "every known licence": where(lambda m, t: good(m, t, "license") and m["license"] is not None),
+        "belong there. Write each": where(lambda m, t: good(m, t, "license") and m["license"] in ("gemma", *OPEN)),
+        "is let in, and an unknown": where(lambda m, t: good(m, t, "license") and m["license"] != "cc-by-nc-4.0"),
+        "isn't looked at": where(lambda m, t: good(m, t, "code")),
+        "None isn't False": where(lambda m, t: good(m, t, "code") and not m["trust_remote_code"]),
+        "that need remote code": where(lambda m, t: good(m, t, "code") and m["trust_remote_code"] is not None),
+        "an unknown context": where(
             lambda m, t: good(m, t, "max_tokens") and (m["max_tokens"] is None or m["max_tokens"] >= t)
         ),
-        "exactly": chosen(lambda m, t: good(m, t) and m["max_tokens"] > t),
-        "both mit and apache-2.0": chosen(lambda m, t: good(m, t) and m["license"] == "apache-2.0"),
-        "in another order": lambda m, t: seven.shortlist(m, t)[::-1],
+        "exactly": where(lambda m, t: good(m, t) and m["max_tokens"] > t),
+        "mit is missing": where(lambda m, t: good(m, t) and m["license"] == "apache-2.0"),
+        "in another order": lambda *case: shortlist_with_pandas(*case)[::-1],
     },
     "07.4": {
-        "a mean over some of the tasks": lambda *case: seven._differences(*case, whole=False),
-        "other minus one": lambda *case: seven._differences(*case, sign=-1),
-        "counts as 0": lambda *case: seven._differences(*case, fill=0.0),
-        "the sign is lost": lambda *case: {b: abs(d) for b, d in seven.fair_differences(*case).items()},
-        "no fair pair": only_ones_run,
-        "return a dict": one_number,
+        "MTEB doesn't belong there": best_of_each,
+        "is missing, with runs": lambda *case: dict(list(fair_sets(*case).items())[1:]),
+        "return a dict": lambda *case: sum(fair_sets(*case).values()),
     },
 }
 
 RIGHT: dict[str, list[Any]] = {
     "07.1": [seven.static_embeddings, bag, counts],
     "07.2": [seven.pareto_front, with_pandas, swept],
-    "07.3": [seven.shortlist, shortlist_with_pandas, chosen(good)],
+    "07.3": [seven.shortlist, shortlist_with_pandas, where(good)],
     "07.4": [seven.fair_differences, fair_sets],
 }

@@ -18,57 +18,27 @@ def with_pandas(models: Any, tokens: int, memory_mb: float) -> list[list[Any]]:
     return [[None if pd.isna(v) else np.bool_(v) for v in row] for row in zip(*columns, strict=True)]
 
 
-def only_the_kept(models: Any, tokens: int, memory_mb: float) -> Any:
-    return [row for row in eight.verdicts(models, tokens, memory_mb) if all(row)]
-
-
-def one_verdict(models: Any, tokens: int, memory_mb: float) -> Any:
-    return [(all(row),) for row in eight.verdicts(models, tokens, memory_mb)]
-
-
 def sorted_frame(models: Any, benchmark: str, tasks: int) -> Any:
     scores = [m["runs"][benchmark][0] if m["runs"].get(benchmark, (0, 0))[1] == tasks else np.nan for m in models]
     return pd.Series(scores, dtype=float).sort_values(ascending=False, kind="stable").index.to_numpy()
 
 
 def by_numpy(models: Any, benchmark: str, tasks: int) -> tuple[int, ...]:
-    scores = [eight._score(m, benchmark, tasks) for m in models]
-    return tuple(np.argsort([np.inf if s is None else -s for s in scores], kind="stable"))
-
-
-def verdict_mistake(part: str) -> Any:
-    return next(wrong for sentence, wrong in eight.VERDICT_MISTAKES.items() if part in sentence)
-
-
-def rank_mistake(part: str) -> Any:
-    return next(wrong for sentence, wrong in eight.RANK_MISTAKES.items() if part in sentence)
+    runs = [m["runs"].get(benchmark, (None, None)) for m in models]
+    scores = [np.nan if run != tasks or score is None else -score for score, run in runs]
+    return tuple(np.argsort(scores, kind="stable"))
 
 
 MISTAKES: dict[str, dict[str, Any]] = {
     "08.1": {
-        part: verdict_mistake(part)
-        for part in (
-            "counts as met",
-            "counts as failed",
-            "the embedding's dimensions",
-            "with two bytes",
-            "in MiB",
-            "exactly what is asked for",
-            "taken for a permission",
-            "taken for a refusal",
-        )
-    }
-    | {"every model gets one": only_the_kept, "it needs three": one_verdict},
+        "every model gets one": lambda *case: [row for row in with_pandas(*case) if all(row)],
+        "return 3 values": lambda *case: [(all(row),) for row in with_pandas(*case)],
+        "Compare each row": lambda models, *needs: [[False] * 3] * len(models),
+    },
     "08.2": {
-        part: rank_mistake(part)
-        for part in (
-            "the lowest score comes first",
-            "is dropped",
-            "another benchmark version",
-            "over some of the tasks",
-            "run come first",
-            "sorted as 0",
-        )
+        "is missing": lambda *case: by_numpy(*case)[1:],
+        "doesn't belong there": lambda *case: [len(case[0]), *by_numpy(*case)],
+        "list of whole numbers": lambda *case: [str(i) for i in by_numpy(*case)],
     },
 }
 

@@ -1,4 +1,4 @@
-"""Answers to exercise 09. `MISTAKES` maps a task to {part of the sentence it must get: answer}."""
+"""Right answers to exercise 09, written without the reference, in pandas among others."""
 
 from typing import Any
 
@@ -22,26 +22,14 @@ def by_ranks(scores: Any) -> dict[str, Any]:
     return dict((frame.rank(method="min") - 1).sum(axis=1))
 
 
-def mistake(among: dict[str, Any], part: str) -> Any:
-    return next(wrong for sentence, wrong in among.items() if part in sentence)
-
-
-PARTS = {
-    "09.1": (
-        nine.SHARE_MISTAKES,
-        ("turned round", "divided by the training", "counts as 100", "counts as 0", "an empty set", "between 0 and 1"),
-    ),
-    "09.2": (
-        nine.MEANS_MISTAKES,
-        ("swapped", "both are the mean over tasks", "both are the mean over types", "a type without", "a task without"),
-    ),
-    "09.3": (nine.BORDA_MISTAKES, ("the worst model", "only some have run", "a point too many", "a tie counts")),
-}
-MISTAKES: dict[str, dict[str, Any]] = {
-    task: {part: mistake(among, part) for part in parts} for task, (among, parts) in PARTS.items()
-}
 RIGHT: dict[str, list[Any]] = {
     "09.1": [nine.zero_shot_share, by_sets],
-    "09.2": [nine.means, with_pandas],
-    "09.3": [nine.borda, by_ranks],
+    "09.2": [nine.means, with_pandas, lambda *case: pd.Series(with_pandas(*case))],
+    "09.3": [
+        nine.borda,
+        by_ranks,
+        lambda scores: pd.Series(by_ranks(scores)),
+        lambda scores: pd.DataFrame({"points": by_ranks(scores)}),
+        lambda scores: pd.DataFrame([by_ranks(scores)]),
+    ],
 }

@@ -1,6 +1,7 @@
 """Values between the grader and the sandbox: JSON in frames, never pickle. Both sides import this file.
 
-A value that JSON has not is an object of one key, its kind: `{"tuple": [...]}`, `{"array": [dtype, shape, base64]}`.
+A value that JSON has not is an object of one key, its kind: `{"tuple": [...]}`, `{"array": [dtype, shape, base64]}`,
+`{"series": [index, values]}`, `{"frame": [index, values of each column, columns]}`.
 What is no data (a function, a model) goes through `handle` on one side and `resolve` on the other. The reader takes
 nothing on trust: kinds, shapes, depth and size are checked, and an array holds numbers only.
 """
@@ -63,7 +64,7 @@ def _read(connection: socket.socket, size: int) -> bytes:
     return bytes(parts)
 
 
-def pack(value: Any, handle: Callable[[Any], Any], depth: int = 0) -> Any:  # noqa: PLR0911, a kind each
+def pack(value: Any, handle: Callable[[Any], Any], depth: int = 0) -> Any:  # noqa: PLR0911, PLR0912, a kind each
     """A value as JSON has it. `handle` says what stands for anything that isn't plain data."""
     if depth > DEPTH:
         raise WireError(f"a value nested deeper than {DEPTH}")
@@ -89,6 +90,12 @@ def pack(value: Any, handle: Callable[[Any], Any], depth: int = 0) -> Any:  # no
         return {"bytes": base64.b64encode(value).decode()}
     if value is Ellipsis:
         return {"ellipsis": True}
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(value, pandas.Series):
+        return {"series": inner((list(value.index), value.to_numpy()))}
+    if pandas is not None and isinstance(value, pandas.DataFrame):
+        columns = [column.to_numpy() for _, column in value.items()]
+        return {"frame": inner((list(value.index), columns, list(value.columns)))}
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         numbers = value.detach().cpu().to_dense()
@@ -126,11 +133,25 @@ def unpack(packed: Any, resolve: Callable[[str, Any], Any], depth: int = 0) -> A
             return Ellipsis
         if kind in ("array", "scalar", "tensor"):
             return _numbers(kind, *content)
+        if kind in ("series", "frame"):
+            return _table(kind, *(unpack(item, resolve, depth + 1) for item in content))
     except WireError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
         raise WireError(f"a {kind} that can't be read ({type(error).__name__})") from None
     return resolve(kind, content)
+
+
+def _table(kind: str, index: list[Any], values: Any, columns: list[Any] | None = None) -> Any:
+    import pandas
+
+    if not all(isinstance(some, list | np.ndarray) for some in (index, values, *(values if columns else ()))):
+        raise WireError(f"a {kind} of no columns")
+    if columns is None:
+        return pandas.Series(values, index=index)
+    frame = pandas.DataFrame(dict(enumerate(values)), index=index)
+    frame.columns = columns
+    return frame
 
 
 def _numbers(kind: str, name: str, shape: list[int], coded: str) -> Any:
