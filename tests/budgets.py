@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests import ROOT
+
 CPU_TIMES = ("user", "system", "children_user", "children_system")  # of children that have ended and were waited for
 CPU_MARGIN, MEMORY_MARGIN = 3, 1.25  # other machines are slower, and others run on them
 

@@ -12,7 +12,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 import helpers
-from tests.zoo_report import pytest_terminal_summary  # noqa: F401, a hook: the zoo's table
+from tests.grading.zoo_report import pytest_terminal_summary  # noqa: F401, a hook: the zoo's table
 
 torch.set_num_threads(1)  # on shared cores, threads that wait for one another take longer than one alone
 

@@ -15,8 +15,8 @@ import yaml
 from packaging.requirements import Requirement
 
 from helpers.server import Settings, create_app
+from tests import ROOT
 
-ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 DOCKERFILES = ["Dockerfile.server", "Dockerfile.lab"]
 IGNORED = {"helpers", "__future__", *sys.stdlib_module_names}

@@ -33,7 +33,7 @@ HEAVY = ("torch", "pandas", "pyarrow", "datasets", "sentence_transformers", "tra
 
 def room(name: str) -> str:
     """The room of a dotted name such as `helpers.encode.tokens`; "" is the face."""
-    return (name.split(".") + [""])[1]
+    return [*name.split("."), ""][1]
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -91,8 +91,8 @@ def test_every_command_and_file_on_the_page_exists() -> None:
         assert makefile(target), target
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", PAGE):
         assert (ROOT / "docs" / link).exists() or link in ("grading.md", "learners.md"), link
-    for path in re.findall(r"\btests/test_\w+\.py\b", PAGE):
-        assert (ROOT / path).exists(), path
+    for path in re.findall(r"\btests/[\w/]+(?:\.py)?\b", PAGE):
+        assert (ROOT / path.replace("lesson_NN", "lesson_01")).exists(), path
 
 
 # The wheelhouse

@@ -92,7 +92,7 @@ def _machines_cases(seed: int) -> list[Case]:
     for part in (draw.uniform(0.2, 0.4), draw.uniform(0.6, 0.8), draw.uniform(0.1, 0.4)):
         speed, used, peak = float(draw.integers(50, 400)), float(draw.uniform(0.4, 0.6)), float(draw.uniform(2, 4))
         load = int(draw.integers(80, 150)) + part
-        cases.append((load * speed * used * HOURS * 3600 / peak, speed, used, peak, int(draw.integers(1, 4))))
+        cases.append((load * speed * used * HOURS * 3600 / peak, speed, used, peak, int(draw.integers(2, 5))))
     return cases
 
 

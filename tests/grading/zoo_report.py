@@ -1,4 +1,4 @@
-"""A table at the end of pytest's report: what became of each submission of the zoo (tests/zoo.py)."""
+"""A table at the end of pytest's report: what became of each submission of the zoo (tests/grading/zoo.py)."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """Chromium for the tests that look at what a reader sees.
 
-A test module asks for it with `pytest_plugins = ["tests.browser"]`. The browser is the machine's own; where there is
-none it is installed, by apt-get where this is root's Debian, elsewhere by Playwright.
+A test module asks for it with `pytest_plugins = ["tests.course.browser"]`. The browser is the machine's own; where
+there is none it is installed, by apt-get where this is root's Debian, elsewhere by Playwright.
 """
 
 import os

@@ -24,7 +24,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tools.build import ROOT
 
-pytest_plugins = ["tests.browser"]
+pytest_plugins = ["tests.course.browser"]
 
 SCREENSHOTS = ROOT / "results" / "screenshots"
 NOTEBOOKS = ("notebooks/00_start_here", "notebooks/01_sentence_transformers", "notebooks/12_costs")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from helpers import benchmark
+from tests import ROOT
 
-ROOT = Path(__file__).parent.parent
 LESSON = ROOT / "notebooks" / "14_benchmark.ipynb"
 QUICK = {"models": "all-MiniLM-L6-v2-static-256,tfidf-4096", "repeats": "1"}
 

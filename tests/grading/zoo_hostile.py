@@ -1,4 +1,4 @@
-"""Cells of hostile submissions, by what they try. `COURSE`, `ROOT` and `PORT` are filled in; see tests/zoo.py."""
+"""Cells of hostile submissions, by what they try. `COURSE`, `ROOT` and `PORT` are filled in, by `zoo`."""
 
 # Hands every solution that it finds in a file to the check of its task.
 TAKE = r"""

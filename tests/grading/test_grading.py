@@ -23,9 +23,9 @@ from nbgrader.api import Gradebook
 
 from helpers.checks import task
 from helpers.errors import CourseError
-from tests.test_exercises import MISTAKES, RIGHT, TASKS, declared
-from tests.wired import Wired
-from tests.zoo import FUNCTIONS, NAME, POINTS, RELEASED, ROOT, ZOO, Animal, notebook, solved
+from tests.checks.test_exercises import MISTAKES, RIGHT, TASKS, declared
+from tests.grading.wired import Wired
+from tests.grading.zoo import FUNCTIONS, NAME, POINTS, RELEASED, ROOT, ZOO, Animal, notebook, solved
 from tools.build import manifest
 from tools.grading import sandbox
 from tools.grading.__main__ import exercises, grade

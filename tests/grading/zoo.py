@@ -8,11 +8,10 @@ course's folder that it knows the way to, `PORT` for a server of the grader's ma
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from tests import zoo_hostile
+from tests import ROOT
+from tests.grading import zoo_hostile
 
-ROOT = Path(__file__).parent.parent
 NAME = "09_mteb"
 FAILED = None
 TASKS = ("09.1", "09.2", "09.3")

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tools.build import ROOT, manifest
 
-pytest_plugins = ["tests.browser"]
+pytest_plugins = ["tests.course.browser"]
 
 LESSONS = manifest()
 EXERCISES = [lesson["name"] for lesson in LESSONS if "exercise" in lesson]

@@ -1,0 +1,1 @@
+"""Tests of the course as it is read: lessons, prose, site, JupyterLab, papermill."""

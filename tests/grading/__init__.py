@@ -1,0 +1,1 @@
+"""Tests of `tools.grading`, and the submissions that it is tried on."""
