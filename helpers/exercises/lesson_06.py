@@ -156,11 +156,11 @@ SIZE = ByReference(
         "that holds an absolute score against `keep`; it is a share of the full length's score": {
             "enough": lambda s, f, keep: interval(s)[0] >= keep
         },
-        "that asks for all of the quality; multiply the full scores by `keep`": {
-            "enough": lambda s, f, keep: interval(s - f)[0] >= 0
-        },
         "that is the spread of single queries; the mean's standard error is smaller by the root of their number": {
             "enough": lambda s, f, keep: (s - keep * f).mean() >= 1.96 * (s - keep * f).std()
+        },
+        "that asks for all of the quality; multiply the full scores by `keep`": {
+            "enough": lambda s, f, keep: interval(s - f)[0] >= 0
         },
         "that is the largest that will do; the smallest is asked for": {
             "order": lambda scores: sorted(scores, reverse=True)
@@ -272,7 +272,7 @@ def _task_cases(seed: int) -> list[Case]:
     return [(_nomic(), [str(text) for text in draw.choice(texts, 3, replace=False)], task) for task in PREFIXES]
 
 
-OTHER_SIDE = {"search_query": "search_document", "search_document": "search_query"}
+OTHER_SIDE = {task: task for task in PREFIXES} | {"search_query": "search_document", "search_document": "search_query"}
 PREFIX = ByReference(
     encode_for,
     Embeddings("one row a text"),
@@ -280,7 +280,7 @@ PREFIX = ByReference(
     about=lambda model, texts, task: f" for {task}",
     mistakes={
         "only the search tasks got their prefix": {"prefix": lambda task: f"{task}: " if "search" in task else ""},
-        "query and document have changed places": {"prefix": lambda task: PREFIXES[OTHER_SIDE.get(task) or task]},
+        "query and document have changed places": {"prefix": lambda task: PREFIXES[OTHER_SIDE[task]]},
         "the key of the prompt was glued on, not its prefix": {"prefix": lambda task: task.split("_")[-1] + ": "},
         "no prefix arrived": {"prefix": lambda task: ""},
         "the prefix arrived twice, by hand and as a prompt": {"prefix": lambda task: PREFIXES[task] * 2},

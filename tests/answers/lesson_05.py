@@ -89,7 +89,6 @@ MISTAKES: dict[str, dict[str, Any]] = {
         "the queries before the documents": lambda *case: with_form(right_form)(*case)[::-1],
     },
     "05.3": {
-        "not its rows": lambda m, c: square(m).tril() if c else square(m),
         "padding can be looked at": lambda m, c: (square(m).tril() if c else square(m)) & m.bool().unsqueeze(2),
         "True and False are swapped": lambda m, c: 1 - by_numpy(m, c),
         "the future is visible": lambda m, c: by_loops(m, False),
