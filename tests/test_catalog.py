@@ -158,23 +158,26 @@ def test_the_catalogue_holds_at_least_seventy_models() -> None:
     assert len(cards()) >= 70
 
 
-@pytest.mark.parametrize("model", cards(), ids=every)
-def test_every_model_has_dimensions(model: Card) -> None:
-    assert 64 <= model.dims <= 8192
+def test_every_model_has_dimensions(subtests: pytest.Subtests) -> None:
+    for model in cards():
+        with subtests.test(model.hub_id):
+            assert 64 <= model.dims <= 8192
 
 
-@pytest.mark.parametrize("model", cards(), ids=every)
-def test_no_prompt_has_an_unfilled_placeholder_or_an_escaped_newline(model: Card) -> None:
-    for prompt in model.prompts.values():
-        assert "{" not in prompt
-        assert "\\n" not in prompt
+def test_no_prompt_has_an_unfilled_placeholder_or_an_escaped_newline(subtests: pytest.Subtests) -> None:
+    for model in cards():
+        with subtests.test(model.hub_id):
+            for prompt in model.prompts.values():
+                assert "{" not in prompt
+                assert "\\n" not in prompt
 
 
-@pytest.mark.parametrize("model", cards(), ids=every)
-def test_english_v1_scores_are_not_copied_into_english_v2(model: Card) -> None:
-    v1 = {model.eng_v1_published, model.eng_v1_computed} - {None}
-    v2 = {model.eng_v2_published, model.eng_v2_computed_mean_task, model.eng_v2_mean_type} - {None}
-    assert not v1 & v2
+def test_english_v1_scores_are_not_copied_into_english_v2(subtests: pytest.Subtests) -> None:
+    for model in cards():
+        with subtests.test(model.hub_id):
+            v1 = {model.eng_v1_published, model.eng_v1_computed} - {None}
+            v2 = {model.eng_v2_published, model.eng_v2_computed_mean_task, model.eng_v2_mean_type} - {None}
+            assert not v1 & v2
 
 
 def test_english_v1_and_v2_are_known_for_models_side_by_side() -> None:

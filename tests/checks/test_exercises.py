@@ -31,13 +31,10 @@ def test_every_task_of_the_manifest_has_answers() -> None:
     assert list(RIGHT) == TASKS and MISTAKES.keys() <= RIGHT.keys()
 
 
-@pytest.mark.parametrize("seed", [0, 7])
 @pytest.mark.parametrize("task_id", TASKS)
-def test_right_answers_pass_whatever_library_they_use(task_id: str, seed: int) -> None:
-    for answer in RIGHT[task_id]:
-        outcome = check(task_id, answer, seed=seed)
-        assert outcome.status == "right", outcome
-        assert outcome.points == task(task_id).points
+def test_right_answers_pass_whatever_library_they_use(task_id: str) -> None:
+    outcomes = [check(task_id, answer, seed=seed) for answer in RIGHT[task_id] for seed in (0, 7)]
+    assert [o for o in outcomes if (o.status, o.points) != ("right", task(task_id).points)] == []
 
 
 def declared(task_id: str) -> dict[str, Any]:
@@ -62,9 +59,8 @@ def test_every_usual_mistake_gets_its_own_sentence(task_id: str) -> None:
     assert not offenders
 
 
-@pytest.mark.parametrize("task_id", TASKS)
-def test_there_are_at_least_four_usual_mistakes(task_id: str) -> None:
-    assert len(MISTAKES.get(task_id, {})) + len(declared(task_id)) >= 4
+def test_every_task_has_at_least_four_usual_mistakes() -> None:
+    assert not [t for t in TASKS if len(MISTAKES.get(t, {})) + len(declared(t)) < 4]
 
 
 # No check passes on numbers that were not computed
@@ -104,21 +100,21 @@ def same(one: Any, other: Any) -> bool:
     return repr(one) == repr(other)
 
 
-@pytest.mark.parametrize("fill", [zeros, noise, shuffled])
 @pytest.mark.parametrize("task_id", FUNCTIONS)
-def test_zeros_random_numbers_and_shuffles_never_pass(task_id: str, fill: Callable[[Any], Any]) -> None:
-    changed = []
+def test_zeros_random_numbers_and_shuffles_never_pass(task_id: str) -> None:
+    for fill in (zeros, noise, shuffled):
+        changed: list[bool] = []
 
-    def answer(*case: Any) -> Any:
-        right = RIGHT[task_id][0](*case)
-        changed.append(not same(refilled := refill(right, fill), right))
-        return refilled
+        def answer(*case: Any, fill: Callable[[Any], Any] = fill, changed: list[bool] = changed) -> Any:
+            right = RIGHT[task_id][0](*case)
+            changed.append(not same(refilled := refill(right, fill), right))
+            return refilled
 
-    outcome = check(task_id, answer)
-    if any(changed):
-        assert outcome.status == "wrong", outcome
-    else:
-        assert fill is shuffled  # one number can't be shuffled
+        outcome = check(task_id, answer)
+        if any(changed):
+            assert outcome.status == "wrong", outcome
+        else:
+            assert fill is shuffled  # one number can't be shuffled
 
 
 def test_the_fills_change_every_number_in_a_nested_value() -> None:
@@ -138,9 +134,8 @@ def test_zeros_and_random_vectors_never_pass_for_pairs_of_texts() -> None:
 # The other outcomes, and hints
 
 
-@pytest.mark.parametrize("task_id", TASKS)
-def test_an_answer_that_returns_nothing_is_not_attempted(task_id: str) -> None:
-    assert check(task_id, lambda *case: None).status == "not attempted"
+def test_an_answer_that_returns_nothing_is_not_attempted() -> None:
+    assert not [t for t in TASKS if check(t, lambda *case: None).status != "not attempted"]
 
 
 def test_an_answer_that_raises_is_an_error_with_its_message() -> None:
@@ -149,9 +144,9 @@ def test_an_answer_that_raises_is_an_error_with_its_message() -> None:
 
 
 @pytest.mark.parametrize("task_id", FUNCTIONS)
-@pytest.mark.parametrize("value", ["best first", 3, [None], {}], ids=repr)
-def test_an_answer_of_the_wrong_type_gets_a_sentence_and_not_a_traceback(task_id: str, value: Any) -> None:
-    assert check(task_id, lambda *case: value).status in ("wrong", "error")
+def test_an_answer_of_the_wrong_type_gets_a_sentence_and_not_a_traceback(task_id: str) -> None:
+    outcomes = [check(task_id, lambda *case, value=value: value) for value in ("best first", 3, [None], {})]
+    assert not [o for o in outcomes if o.status not in ("wrong", "error") or len(o.message) < 20]
 
 
 def test_hints_are_numbered_and_a_wrong_number_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:

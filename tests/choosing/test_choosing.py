@@ -23,40 +23,43 @@ def kept(needs: Needs) -> set[str]:
     return {c.name for c in choose(needs).kept}
 
 
-@pytest.mark.parametrize("needs", MANY_NEEDS, ids=str)
-def test_every_model_is_kept_or_excluded_with_a_reason(needs: Needs) -> None:
-    choice = choose(needs)
-    assert {c.hub_id for c in choice.kept} | set(choice.excluded) == {c.hub_id for c in cards()}
-    assert len(choice.kept) + len(choice.excluded) == len(cards())
-    assert all(choice.excluded.values())
+def test_every_model_is_kept_or_excluded_with_a_reason(subtests: pytest.Subtests) -> None:
+    for needs in MANY_NEEDS:
+        with subtests.test(str(needs)):
+            choice = choose(needs)
+            assert {c.hub_id for c in choice.kept} | set(choice.excluded) == {c.hub_id for c in cards()}
+            assert len(choice.kept) + len(choice.excluded) == len(cards())
+            assert all(choice.excluded.values())
 
 
-@pytest.mark.parametrize("needs", MANY_NEEDS, ids=str)
-def test_what_is_kept_meets_every_need_by_the_catalogue_itself(needs: Needs) -> None:
-    for c in choose(needs).kept:
-        assert not needs.commercial or c.license in ("mit", "apache-2.0")
-        assert needs.remote_code or c.trust_remote_code is False
-        assert needs.languages == 1 or (c.languages_mteb or 0) >= needs.languages
-        assert needs.tokens == 1 or c.layers == 0 or (c.max_tokens or 0) >= needs.tokens
-        assert needs.memory_mb is None or (c.params_total or 10**12) * 4e-6 <= needs.memory_mb
+def test_what_is_kept_meets_every_need_by_the_catalogue_itself(subtests: pytest.Subtests) -> None:
+    for needs in MANY_NEEDS:
+        with subtests.test(str(needs)):
+            for c in choose(needs).kept:
+                assert not needs.commercial or c.license in ("mit", "apache-2.0")
+                assert needs.remote_code or c.trust_remote_code is False
+                assert needs.languages == 1 or (c.languages_mteb or 0) >= needs.languages
+                assert needs.tokens == 1 or c.layers == 0 or (c.max_tokens or 0) >= needs.tokens
+                assert needs.memory_mb is None or (c.params_total or 10**12) * 4e-6 <= needs.memory_mb
 
 
-@pytest.mark.parametrize("needs", MANY_NEEDS, ids=str)
-def test_the_tree_ends_where_the_function_does(needs: Needs) -> None:
-    text, choice = tree(needs), choose(needs)
-    out = Counter[str]()
-    for c in cards():
-        for number, rule in enumerate(asked(needs)):
-            if reason := rule.fails(c, needs):
-                out[f"{'unknown' if 'unknown' in reason else 'out'}{number}"] += 1
-                break
-    drawn = {name: int(count) for name, count in re.findall(r'\b((?:out|unknown)\d)\["(\d+) out"\]', text)}
-    assert drawn == dict(out)
-    assert f'kept["{len(choice.kept)} candidates"]' in text
-    assert re.findall(r'front\["(.*?)"\]', text)[0].split("<br>") == (
-        choice.front() or ["none: no candidate has both figures"]
-    )
-    assert [q for q in re.findall(r'q\d\{"(.*?)"\}', text)] == [rule.question(needs) for rule in asked(needs)]
+def test_the_tree_ends_where_the_function_does(subtests: pytest.Subtests) -> None:
+    for needs in MANY_NEEDS:
+        with subtests.test(str(needs)):
+            text, choice = tree(needs), choose(needs)
+            out = Counter[str]()
+            for c in cards():
+                for number, rule in enumerate(asked(needs)):
+                    if reason := rule.fails(c, needs):
+                        out[f"{'unknown' if 'unknown' in reason else 'out'}{number}"] += 1
+                        break
+            drawn = {name: int(count) for name, count in re.findall(r'\b((?:out|unknown)\d)\["(\d+) out"\]', text)}
+            assert drawn == dict(out)
+            assert f'kept["{len(choice.kept)} candidates"]' in text
+            assert re.findall(r'front\["(.*?)"\]', text)[0].split("<br>") == (
+                choice.front() or ["none: no candidate has both figures"]
+            )
+            assert [q for q in re.findall(r'q\d\{"(.*?)"\}', text)] == [rule.question(needs) for rule in asked(needs)]
 
 
 # Mermaid's grammar, as much of it as the tree uses: a node is a word, and its label stands in quotes within brackets
@@ -66,22 +69,28 @@ NODE = rf"(?!(?:end|graph|subgraph|style|class|click|default)\b)[a-z]+\d*(?:\[{L
 ARROW = re.compile(rf"    {NODE} -->(?:\|[a-z ]+\|)? {NODE}")
 
 
-@pytest.mark.parametrize("needs", MANY_NEEDS, ids=str)
-def test_the_tree_is_mermaid_line_by_line_and_every_arrow_leads_to_a_node_with_a_label(needs: Needs) -> None:
-    first, *lines = tree(needs).splitlines()
-    assert first == "flowchart TD"
-    assert [line for line in lines if not ARROW.fullmatch(line)] == []
-    labelled = re.findall(r"(\w+)[\[{]\"", "\n".join(lines))
-    assert len(labelled) == len(set(labelled))
-    ends = {end for line in lines for end in re.findall(r"[a-z]+\d*", re.sub(rf"{LABEL}|\|[a-z ]+\|", "", line))}
-    assert ends == set(labelled)
+def test_the_tree_is_mermaid_line_by_line_and_every_arrow_leads_to_a_node_with_a_label(
+    subtests: pytest.Subtests,
+) -> None:
+    for needs in MANY_NEEDS:
+        with subtests.test(str(needs)):
+            first, *lines = tree(needs).splitlines()
+            assert first == "flowchart TD"
+            assert [line for line in lines if not ARROW.fullmatch(line)] == []
+            labelled = re.findall(r"(\w+)[\[{]\"", "\n".join(lines))
+            assert len(labelled) == len(set(labelled))
+            ends = {
+                end for line in lines for end in re.findall(r"[a-z]+\d*", re.sub(rf"{LABEL}|\|[a-z ]+\|", "", line))
+            }
+            assert ends == set(labelled)
 
 
-@pytest.mark.parametrize("needs", MANY_NEEDS, ids=str)
-def test_the_steps_count_every_model_once(needs: Needs) -> None:
-    taken = steps(needs)
-    assert sum(step.no + step.unknown for step in taken) + len(choose(needs).kept) == len(cards())
-    assert [step.yes for step in taken][-1:] in ([], [len(choose(needs).kept)])
+def test_the_steps_count_every_model_once(subtests: pytest.Subtests) -> None:
+    for needs in MANY_NEEDS:
+        with subtests.test(str(needs)):
+            taken = steps(needs)
+            assert sum(step.no + step.unknown for step in taken) + len(choose(needs).kept) == len(cards())
+            assert [step.yes for step in taken][-1:] in ([], [len(choose(needs).kept)])
 
 
 def test_asking_for_more_never_adds_a_model() -> None:

@@ -22,21 +22,23 @@ MEASURED = re.compile(r"\d+\.\d+|\d+(?:,\d{3})+|\d\s?(?:%|×|x\b|ms\b|s\b|texts/
 ALLOWED = re.compile(r"\{\{[\w.]+\}\}|`[^`]*`|\]\([^)]*\)|quality × \(0\.7 \+ 0\.3 ×[^)]*\)", re.MULTILINE)
 
 
-@pytest.mark.parametrize(("path", "expected"), BUILT, ids=IDS)
-def test_a_built_file_is_what_its_source_gives(path: Path, expected: Any) -> None:
-    committed = nbformat.read(path, as_version=4)
-    assert source_of(committed) == source_of(expected), f"{path.name} is out of date: run make build"
+def test_a_built_file_is_what_its_source_gives(subtests: pytest.Subtests) -> None:
+    for path, expected in BUILT:
+        with subtests.test(str(path.relative_to(ROOT))):
+            committed = nbformat.read(path, as_version=4)
+            assert source_of(committed) == source_of(expected), f"{path.name} is out of date: run make build"
 
 
-@pytest.mark.parametrize(("path", "expected"), BUILT, ids=IDS)
-def test_notebooks_and_solutions_are_executed_and_exercises_are_not(path: Path, expected: Any) -> None:
-    code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    counts = [cell.execution_count for cell in code]
-    if path.is_relative_to(ROOT / "exercises"):
-        assert set(counts) == {None} and not any(cell.outputs for cell in code)
-    else:
-        assert counts == list(range(1, len(code) + 1))
-        assert not [o for cell in code for o in cell.outputs if o.output_type == "error"]
+def test_notebooks_and_solutions_are_executed_and_exercises_are_not(subtests: pytest.Subtests) -> None:
+    for path, expected in BUILT:
+        with subtests.test(str(path.relative_to(ROOT))):
+            code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+            counts = [cell.execution_count for cell in code]
+            if path.is_relative_to(ROOT / "exercises"):
+                assert set(counts) == {None} and not any(cell.outputs for cell in code)
+            else:
+                assert counts == list(range(1, len(code) + 1))
+                assert not [o for cell in code for o in cell.outputs if o.output_type == "error"]
 
 
 def test_nothing_lies_in_the_built_folders_that_no_lesson_gives() -> None:
@@ -44,11 +46,12 @@ def test_nothing_lies_in_the_built_folders_that_no_lesson_gives() -> None:
     assert {p for p in found if ".ipynb_checkpoints" not in p.parts} == {path for path, _ in BUILT}
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
-def test_prose_holds_no_measured_number(source: Path) -> None:
-    lines = source.read_text(encoding="utf-8").split("\n")
-    prose = "\n".join(line[2:] for line in lines if line.startswith("# ") and not line.startswith("# %%"))
-    assert not MEASURED.findall(ALLOWED.sub("", prose))
+def test_prose_holds_no_measured_number(subtests: pytest.Subtests) -> None:
+    for source in SOURCES:
+        with subtests.test(str(source.relative_to(ROOT))):
+            lines = source.read_text(encoding="utf-8").split("\n")
+            prose = "\n".join(line[2:] for line in lines if line.startswith("# ") and not line.startswith("# %%"))
+            assert not MEASURED.findall(ALLOWED.sub("", prose))
 
 
 def test_the_rule_on_prose_finds_what_it_looks_for() -> None:
@@ -57,22 +60,26 @@ def test_the_rule_on_prose_finds_what_it_looks_for() -> None:
     assert not MEASURED.search(ALLOWED.sub("", "`batch_size=0.5` of 5"))
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
-def test_cells_install_nothing_and_change_no_folder_or_path(source: Path) -> None:
-    code = "\n".join(line for line in source.read_text(encoding="utf-8").split("\n") if not line.startswith("#"))
-    for forbidden in ("pip install", "%pip", "chdir", "%cd", "sys.path", ".cuda()"):
-        assert forbidden not in code, forbidden
-    assert not re.search(r"^\s*!|=\s*!(?!=)", code, re.MULTILINE), "a shell command"
+def test_cells_install_nothing_and_change_no_folder_or_path(subtests: pytest.Subtests) -> None:
+    for source in SOURCES:
+        with subtests.test(str(source.relative_to(ROOT))):
+            code = "\n".join(
+                line for line in source.read_text(encoding="utf-8").split("\n") if not line.startswith("#")
+            )
+            for forbidden in ("pip install", "%pip", "chdir", "%cd", "sys.path", ".cuda()"):
+                assert forbidden not in code, forbidden
+            assert not re.search(r"^\s*!|=\s*!(?!=)", code, re.MULTILINE), "a shell command"
 
 
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda entry: entry["name"])
-def test_a_lesson_goes_from_objectives_to_recap(lesson: dict[str, Any]) -> None:
-    text = (ROOT / "lessons" / f"{lesson['name']}.py").read_text(encoding="utf-8")
-    head = text.split("# %%")[1]
-    assert len(re.findall(r"^# - \*\*\w", head, re.MULTILINE)) == 3
-    assert "{{minutes}}" in head and "{{memory_mb}}" in head and "{{download_mb}}" in head
-    for part in ("## Recap", "Test yourself:", "Before you" if "Before you" in text else "Decide, then run"):
-        assert part in text
+def test_a_lesson_goes_from_objectives_to_recap(subtests: pytest.Subtests) -> None:
+    for lesson in LESSONS:
+        with subtests.test(lesson["name"]):
+            text = (ROOT / "lessons" / f"{lesson['name']}.py").read_text(encoding="utf-8")
+            head = text.split("# %%")[1]
+            assert len(re.findall(r"^# - \*\*\w", head, re.MULTILINE)) == 3
+            assert "{{minutes}}" in head and "{{memory_mb}}" in head and "{{download_mb}}" in head
+            for part in ("## Recap", "Test yourself:", "Before you" if "Before you" in text else "Decide, then run"):
+                assert part in text
 
 
 def test_outputs_name_no_path_of_the_machine_that_built_them() -> None:
