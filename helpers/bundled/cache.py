@@ -26,8 +26,8 @@ RECIPE = "1"
 
 def cache_folder() -> Path:
     """Where built models are kept: `$EMBEDDING_COURSE_CACHE`, or the user's cache folder."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen).expanduser() if chosen else user_cache_path("embedding-course", appauthor=False)
+    folder = os.environ.get(CACHE_VARIABLE)
+    return Path(folder).expanduser() if folder else user_cache_path("embedding-course", appauthor=False)
 
 
 def cached(name: str, build: Callable[[Path], None]) -> Path:

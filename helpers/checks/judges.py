@@ -194,8 +194,8 @@ class Ranking:
 
     def difference(self, got: list[int], right: list[int]) -> str:
         place = next(i for i in range(len(right)) if got[i] != right[i])
-        where = "is first" if place == 0 else f"is at rank {place + 1}"
-        return f"{self.of} {got[place]} {where}, and {right[place]} should be"
+        standing = "is first" if place == 0 else f"is at rank {place + 1}"
+        return f"{self.of} {got[place]} {standing}, and {right[place]} should be"
 
 
 @dataclass(frozen=True)

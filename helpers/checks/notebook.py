@@ -26,10 +26,10 @@ def check(task_id: str, answer: Any, *, seed: int = 0) -> Outcome:
         answer: the function or class that the task asks for, under any name.
         seed: of the cases; another seed tries other inputs.
     """
-    found = outcome(task(task_id), answer, seed=seed)
-    if found.status != "not attempted" and _someone_is_there():
-        record.keep(task_id, found.status)
-    return found
+    result = outcome(task(task_id), answer, seed=seed)
+    if result.status != "not attempted" and _someone_is_there():
+        record.keep(task_id, result.status)
+    return result
 
 
 def progress() -> Any:
@@ -40,24 +40,24 @@ def progress() -> Any:
     """
     import pandas as pd
 
-    kept = record.read()
+    tried = record.read()
     titles = {lesson["name"][:2]: lesson["title"] for lesson in doctor.course().get("lesson", [])}
     exercises = pkgutil.iter_modules(importlib.import_module("helpers.exercises").__path__)
     rows, every = {}, []
-    for name in sorted(found.name for found in exercises):
+    for name in sorted(module.name for module in exercises):
         tasks = list(importlib.import_module(f"helpers.exercises.{name}").TASKS.values())
         number = tasks[0].id[:2]
-        rows[f"{number} {titles.get(number, '')}".strip()] = _row(tasks, kept)
+        rows[f"{number} {titles.get(number, '')}".strip()] = _row(tasks, tried)
         every += tasks
-    rows["all"] = _row(every, kept) | {"open": ""}
+    rows["all"] = _row(every, tried) | {"open": ""}
     print(f"Kept in {str(record.place()).replace(str(Path.home()), '~')}; delete that file to begin anew.")
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _row(tasks: list[Task], kept: dict[str, record.Tried]) -> dict[str, str]:
+def _row(tasks: list[Task], tried: dict[str, record.Tried]) -> dict[str, str]:
     """A line of the table: how many are done, which are open (and tried), the points."""
-    done = [t for t in tasks if kept.get(t.id) == "right"]
-    still = [f"{t.id} (tried)" if t.id in kept else t.id for t in tasks if t not in done]
+    done = [t for t in tasks if tried.get(t.id) == "right"]
+    still = [f"{t.id} (tried)" if t.id in tried else t.id for t in tasks if t not in done]
     return {
         "done": f"{len(done)} of {len(tasks)}",
         "points": f"{sum(t.points for t in done)} of {sum(t.points for t in tasks)}",

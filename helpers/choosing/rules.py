@@ -124,7 +124,7 @@ class Choice:
     """What the filter left, in the catalogue's order, and every reason why each of the others is out."""
 
     needs: Needs
-    kept: tuple[Card, ...]
+    candidates: tuple[Card, ...]
     excluded: dict[str, tuple[str, ...]]
 
     def table(self) -> pd.DataFrame:
@@ -137,22 +137,22 @@ class Choice:
         """
         speeds = twins.measured().query("device == 'cpu' and dtype == 'float32'").set_index("hub_id").tokens_per_s
         columns = {
-            self.needs.benchmark: [score(c, self.needs.benchmark) for c in self.kept],
-            SPEED: [speeds.get(c.hub_id) for c in self.kept],
-            "zero-shot (%)": [zero_shot(c, self.needs.benchmark) for c in self.kept],
-            "float32 weights (MB)": [weights_mb(c) for c in self.kept],
-            "tokens": ["no limit" if c.layers == 0 else c.max_tokens for c in self.kept],
-            "languages": [c.languages_mteb for c in self.kept],
-            "licence": [c.license for c in self.kept],
+            self.needs.benchmark: [score(c, self.needs.benchmark) for c in self.candidates],
+            SPEED: [speeds.get(c.hub_id) for c in self.candidates],
+            "zero-shot (%)": [zero_shot(c, self.needs.benchmark) for c in self.candidates],
+            "float32 weights (MB)": [weights_mb(c) for c in self.candidates],
+            "tokens": ["no limit" if c.layers == 0 else c.max_tokens for c in self.candidates],
+            "languages": [c.languages_mteb for c in self.candidates],
+            "licence": [c.license for c in self.candidates],
         }
-        names = pd.Index([c.hub_id for c in self.kept], name="model")
-        made = pd.DataFrame(columns, index=names)
-        figures = list(made.columns[:4])
-        made[figures] = made[figures].astype(float)
-        known = made[figures[:2]].dropna()
+        names = pd.Index([c.hub_id for c in self.candidates], name="model")
+        table = pd.DataFrame(columns, index=names)
+        figures = list(table.columns[:4])
+        table[figures] = table[figures].astype(float)
+        known = table[figures[:2]].dropna()
         front = pareto_front(known[figures[0]].tolist(), known[figures[1]].tolist())
-        made["front"] = pd.Series(front, index=known.index, dtype="boolean").reindex(names)
-        return made.sort_values(figures[0], ascending=False, kind="stable")
+        table["front"] = pd.Series(front, index=known.index, dtype="boolean").reindex(names)
+        return table.sort_values(figures[0], ascending=False, kind="stable")
 
     def front(self) -> list[str]:
         """The hub ids on the front of score and speed, best score first."""
@@ -185,14 +185,14 @@ def choose(needs: Needs, models: Sequence[Card] | None = None) -> Choice:
         needs: what the use asks for.
         models: to choose from; None is the whole catalogue.
     """
-    kept, excluded = [], {}
+    candidates, excluded = [], {}
     for card in cards() if models is None else models:
         reasons = [reason for rule in asked(needs) if (reason := rule.fails(card, needs))]
         if reasons:
             excluded[card.hub_id] = tuple(reasons)
         else:
-            kept.append(card)
-    return Choice(needs, tuple(kept), excluded)
+            candidates.append(card)
+    return Choice(needs, tuple(candidates), excluded)
 
 
 @dataclass(frozen=True)
@@ -207,13 +207,13 @@ class Step:
 
 def steps(needs: Needs, models: Sequence[Card] | None = None) -> list[Step]:
     """The filter question by question; a model leaves at the first that it fails."""
-    left, found = list(cards() if models is None else models), []
+    left, taken = list(cards() if models is None else models), []
     for rule in asked(needs):
         reasons = [rule.fails(card, needs) for card in left]
         left = [card for card, reason in zip(left, reasons, strict=True) if reason is None]
         unknown = sum("unknown" in (reason or "") for reason in reasons)
-        found.append(Step(rule.question(needs), len(reasons) - len(left) - unknown, unknown, len(left)))
-    return found
+        taken.append(Step(rule.question(needs), len(reasons) - len(left) - unknown, unknown, len(left)))
+    return taken
 
 
 def tree(needs: Needs, models: Sequence[Card] | None = None) -> str:
@@ -222,7 +222,7 @@ def tree(needs: Needs, models: Sequence[Card] | None = None) -> str:
     The leaves' counts add up to the catalogue; a leaf that nobody reaches isn't drawn.
     """
     choice, asked_for = choose(needs, models), steps(needs, models)
-    everyone = len(choice.kept) + len(choice.excluded)
+    everyone = len(choice.candidates) + len(choice.excluded)
     lines = ["flowchart TD", f'    start["{everyone} models"] --> {"q0" if asked_for else "kept"}']
     for number, step in enumerate(asked_for):
         then = f"q{number + 1}" if number + 1 < len(asked_for) else "kept"
@@ -233,7 +233,7 @@ def tree(needs: Needs, models: Sequence[Card] | None = None) -> str:
     return "\n".join(
         [
             *lines,
-            f'    kept["{len(choice.kept)} candidates"] --> tradeoff{{"{needs.benchmark} against speed"}}',
+            f'    kept["{len(choice.candidates)} candidates"] --> tradeoff{{"{needs.benchmark} against speed"}}',
             f'    tradeoff -->|on the front| front["{front}"]',
             '    tradeoff -->|a figure unknown| ask["find it out, or measure"]',
             '    front --> measure["measure on your own data"]',

@@ -34,7 +34,7 @@ class Used:
 @contextmanager
 def used(interval_s: float = 0.2) -> Iterator[Used]:
     """Measure time, CPU seconds and memory of the block over all processes it starts."""
-    found, me, stop = Used(), psutil.Process(), threading.Event()
+    measured, me, stop = Used(), psutil.Process(), threading.Event()
     before: dict[int, float] = {}
     after: dict[int, float] = {}
 
@@ -48,7 +48,7 @@ def used(interval_s: float = 0.2) -> Iterator[Used]:
             times[process.pid] = cpu.user + cpu.system
             total_mb += (memory.rss - getattr(memory, "shared", 0)) / 1e6
             count += 1
-        found.peak_mb, found.processes = max(found.peak_mb, total_mb), max(found.processes, count)
+        measured.peak_mb, measured.processes = max(measured.peak_mb, total_mb), max(measured.processes, count)
 
     def watch() -> None:
         while not stop.wait(interval_s):
@@ -59,13 +59,13 @@ def used(interval_s: float = 0.2) -> Iterator[Used]:
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield found
+        yield measured
     finally:
-        found.wall_s = time.perf_counter() - begin
+        measured.wall_s = time.perf_counter() - begin
         stop.set()
         watcher.join()
         look(after)
-        found.cpu_s = sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
+        measured.cpu_s = sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
 
 
 @dataclass(frozen=True)

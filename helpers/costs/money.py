@@ -26,14 +26,14 @@ def price(provider: str, item: str) -> catalog.Price:
         CourseError: there is no such row, or its price is unknown.
     """
     of = [p for p in catalog.prices() if p.provider.lower() == provider.lower()]
-    found = next((p for p in of if p.item.lower().startswith(item.lower())), None)
-    if found is None:
+    offer = next((p for p in of if p.item.lower().startswith(item.lower())), None)
+    if offer is None:
         known = [p.item for p in of] if of else [p.provider for p in catalog.prices()]
         wanted = item if of else provider
         raise CourseError(f"The prices have no {provider} {item!r}.{nearest(wanted, known)}")
-    if found.price_usd is None:
-        raise CourseError(f"The price of {found.name} is unknown: state your own.")
-    return found
+    if offer.price_usd is None:
+        raise CourseError(f"The price of {offer.name} is unknown: state your own.")
+    return offer
 
 
 def api_usd_per_month(texts_per_month: float, tokens_per_text: float, usd_per_million_tokens: float) -> float:
@@ -246,9 +246,9 @@ def draw_break_even(
             for name, (low, high) in every.items()
         }
     )
-    found = [fleet.break_even(tokens, usd) for fleet, tokens, usd in scenarios(drawn)]
-    drawn["break_even_texts_per_month"] = [b.texts_per_month for b in found]
-    drawn["machines"] = [math.nan if b.machines is None else b.machines for b in found]
+    results = [fleet.break_even(tokens, usd) for fleet, tokens, usd in scenarios(drawn)]
+    drawn["break_even_texts_per_month"] = [b.texts_per_month for b in results]
+    drawn["machines"] = [math.nan if b.machines is None else b.machines for b in results]
     return drawn
 
 

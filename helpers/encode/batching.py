@@ -89,12 +89,12 @@ def batches(lengths: Sequence[int], token_budget: int) -> list[NDArray[np.int64]
         lengths: tokens of each text.
         token_budget: tokens a batch, padding included.
     """
-    found: list[list[int]] = []
+    plan: list[list[int]] = []
     for i in np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable"):
-        if not found or lengths[found[-1][0]] * (len(found[-1]) + 1) > token_budget:
-            found.append([])
-        found[-1].append(int(i))
-    return [np.array(batch) for batch in found]
+        if not plan or lengths[plan[-1][0]] * (len(plan[-1]) + 1) > token_budget:
+            plan.append([])
+        plan[-1].append(int(i))
+    return [np.array(batch) for batch in plan]
 
 
 def padding_share(lengths: Sequence[int], plan: Sequence[Sequence[int] | NDArray[np.int64]]) -> float:
@@ -105,8 +105,8 @@ def padding_share(lengths: Sequence[int], plan: Sequence[Sequence[int] | NDArray
 
 def cpu_has_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware."""
-    found = torch.cpu.get_capabilities()
-    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16", "sve_bf16"))
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16", "sve_bf16"))
 
 
 def _prompt(model: SentenceTransformer, name: str | None, prompt: str | None) -> str:
@@ -124,5 +124,5 @@ def _token_ids(model: SentenceTransformer, texts: list[str]) -> list[list[int]]:
     tokenizer: Any = model.tokenizer
     if not texts:
         return []
-    found: list[list[int]] = tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
-    return found
+    ids: list[list[int]] = tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
+    return ids

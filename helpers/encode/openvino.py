@@ -68,19 +68,19 @@ def _quantised(converted: Any, encoder: Any, names: Sequence[str]) -> Any:
     import nncf
 
     texts = list(data.texts())
-    chosen = texts[:: max(1, len(texts) // CALIBRATION_TEXTS)][:CALIBRATION_TEXTS]
-    features = [encoder.preprocess([text]) for text in chosen]
+    sample = texts[:: max(1, len(texts) // CALIBRATION_TEXTS)][:CALIBRATION_TEXTS]
+    features = [encoder.preprocess([text]) for text in sample]
     samples = nncf.Dataset([tuple(f[name].numpy() for name in names) for f in features])
     # Without VNNI or AMX, sums of 8-bit products overflow 16 bits; half the range for the weights avoids it.
-    found = torch.cpu.get_capabilities()
-    safe = any(found.get(name, False) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+    capabilities = torch.cpu.get_capabilities()
+    safe = any(capabilities.get(name, False) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
     fix = nncf.OverflowFix.DISABLE if safe else nncf.OverflowFix.ENABLE
     options = nncf.AdvancedQuantizationParameters(overflow_fix=fix)
     return nncf.quantize(
         converted,
         samples,
         model_type=nncf.ModelType.TRANSFORMER,
-        subset_size=len(chosen),
+        subset_size=len(sample),
         advanced_parameters=options,
     )
 

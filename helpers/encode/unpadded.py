@@ -122,8 +122,8 @@ def packed(linear: torch.nn.Linear) -> Linear:
     weight = known._reorder_linear_weight(weight, ROWS)
 
     def product(states: torch.Tensor) -> torch.Tensor:
-        made: torch.Tensor = known._linear_pointwise(states, weight, bias, "none", [], "")
-        return made
+        states_out: torch.Tensor = known._linear_pointwise(states, weight, bias, "none", [], "")
+        return states_out
 
     return product
 

@@ -31,7 +31,7 @@ def hardware() -> dict[str, Any]:
     """The processor, its cores and threads in use, memory in GB, and the accelerator if there is one."""
     cpu = cpuinfo.get_cpu_info()
     wanted = {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16"}
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "cpu": cpu.get("brand_raw", platform.processor() or platform.machine()),
         "cpu_features": sorted(wanted & set(cpu.get("flags", []))),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
@@ -41,21 +41,21 @@ def hardware() -> dict[str, Any]:
     }
     if torch.cuda.is_available():
         gpu = torch.cuda.get_device_properties(0)
-        found["accelerator"] = f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}"
+        facts["accelerator"] = f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}"
     elif torch.backends.mps.is_available():
-        found["accelerator"] = "Apple GPU (mps)"
-    return found
+        facts["accelerator"] = "Apple GPU (mps)"
+    return facts
 
 
 def versions() -> dict[str, str]:
     """Python, the operating system, and the packages that decide what comes out."""
-    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    versions = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions
 
 
 def environment() -> dict[str, Any]:

@@ -136,29 +136,29 @@ def _snapshot(facts: Card) -> Path | None:
         return None
     wanted: dict[str, Any] = {"revision": facts.revision, "allow_patterns": list(FILES)}
     try:
-        found = Path(snapshot_download(facts.hub_id, local_files_only=True, **wanted))
-        if _complete(found):
-            return found
+        snapshot = Path(snapshot_download(facts.hub_id, local_files_only=True, **wanted))
+        if _complete(snapshot):
+            return snapshot
     except LocalEntryNotFoundError:
         pass
     if not hub.hub_reachable():
         return None
     try:
-        found = Path(snapshot_download(facts.hub_id, **wanted))
+        snapshot = Path(snapshot_download(facts.hub_id, **wanted))
     except Exception as error:  # a refusal, a broken connection (httpx has errors of its own), a full disk
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise OutOfReachError(f"{facts.hub_id} at revision {facts.revision[:12]} can't be loaded: {first}") from error
-    if not _complete(found):
+    if not _complete(snapshot):
         raise OutOfReachError(
             f"{facts.hub_id} at revision {facts.revision[:12]} lacks a file that FlagEmbedding needs."
         )
-    return found
+    return snapshot
 
 
-def _complete(found: Path) -> bool:
+def _complete(snapshot: Path) -> bool:
     """Whether a folder has the weights and both heads; without a head FlagEmbedding draws one at random."""
-    weights = any((found / name).exists() for name in ("model.safetensors", "pytorch_model.bin"))
-    return weights and all((found / name).exists() for name in ("config.json", "tokenizer.json", *HEADS))
+    weights = any((snapshot / name).exists() for name in ("model.safetensors", "pytorch_model.bin"))
+    return weights and all((snapshot / name).exists() for name in ("config.json", "tokenizer.json", *HEADS))
 
 
 def _build(fresh: Path) -> None:
@@ -183,10 +183,10 @@ def _as_xlm_roberta() -> XLMRobertaModel:
     bert = AutoModel.from_pretrained(bundled.minilm_folder(), add_pooling_layer=False)
     shape = bert.config
     shift = shape.pad_token_id + 1
-    kept = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    same = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
     encoder = XLMRobertaModel(
         XLMRobertaConfig(
-            **{name: getattr(shape, name) for name in (*kept, "hidden_act", "layer_norm_eps", "pad_token_id")},
+            **{name: getattr(shape, name) for name in (*same, "hidden_act", "layer_norm_eps", "pad_token_id")},
             max_position_embeddings=shape.max_position_embeddings + shift,
             type_vocab_size=1,
         ),
@@ -205,13 +205,13 @@ def _training_tokens(encoder: XLMRobertaModel, tokenizer: Any) -> tuple[NDArray[
     """(tokens, 384) hidden states and (tokens,) inverse document frequencies over the unlabelled texts."""
     texts = data.texts()
     special = [tokenizer.cls_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id]
-    found = tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"]
+    rows = tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"]
     frequency = np.zeros(len(tokenizer))
-    for ids in found:
+    for ids in rows:
         frequency[np.unique(ids)] += 1
     hidden, tokens = [], []
     with torch.inference_mode():
-        for ids in found:
+        for ids in rows:
             states = encoder(input_ids=torch.tensor([ids])).last_hidden_state[0].numpy()
             keep = ~np.isin(ids, special)
             hidden.append(states[keep])

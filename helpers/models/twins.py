@@ -85,8 +85,8 @@ def config(name: str, layers: int | None = None) -> PretrainedConfig:
         "pad_token_id": 0,
     } | family.settings(facts)
     known = {key: value for key, value in numbers.items() if value is not None}
-    made: PretrainedConfig = getattr(transformers, family.config)(**known)
-    return made
+    configuration: PretrainedConfig = getattr(transformers, family.config)(**known)
+    return configuration
 
 
 def twin(

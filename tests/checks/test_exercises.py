@@ -145,7 +145,8 @@ def test_an_answer_that_raises_is_an_error_with_its_message() -> None:
 
 @pytest.mark.parametrize("task_id", FUNCTIONS)
 def test_an_answer_of_the_wrong_type_gets_a_sentence_and_not_a_traceback(task_id: str) -> None:
-    outcomes = [check(task_id, lambda *case, value=value: value) for value in ("best first", 3, [None], {})]
+    values: list[Any] = ["best first", 3, [None], {}]
+    outcomes = [check(task_id, lambda *case, value=value: value) for value in values]
     assert not [o for o in outcomes if o.status not in ("wrong", "error") or len(o.message) < 20]
 
 

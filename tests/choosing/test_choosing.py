@@ -20,22 +20,22 @@ MANY_NEEDS = [
 
 
 def kept(needs: Needs) -> set[str]:
-    return {c.name for c in choose(needs).kept}
+    return {c.name for c in choose(needs).candidates}
 
 
 def test_every_model_is_kept_or_excluded_with_a_reason(subtests: pytest.Subtests) -> None:
     for needs in MANY_NEEDS:
         with subtests.test(str(needs)):
             choice = choose(needs)
-            assert {c.hub_id for c in choice.kept} | set(choice.excluded) == {c.hub_id for c in cards()}
-            assert len(choice.kept) + len(choice.excluded) == len(cards())
+            assert {c.hub_id for c in choice.candidates} | set(choice.excluded) == {c.hub_id for c in cards()}
+            assert len(choice.candidates) + len(choice.excluded) == len(cards())
             assert all(choice.excluded.values())
 
 
 def test_what_is_kept_meets_every_need_by_the_catalogue_itself(subtests: pytest.Subtests) -> None:
     for needs in MANY_NEEDS:
         with subtests.test(str(needs)):
-            for c in choose(needs).kept:
+            for c in choose(needs).candidates:
                 assert not needs.commercial or c.license in ("mit", "apache-2.0")
                 assert needs.remote_code or c.trust_remote_code is False
                 assert needs.languages == 1 or (c.languages_mteb or 0) >= needs.languages
@@ -55,7 +55,7 @@ def test_the_tree_ends_where_the_function_does(subtests: pytest.Subtests) -> Non
                         break
             drawn = {name: int(count) for name, count in re.findall(r'\b((?:out|unknown)\d)\["(\d+) out"\]', text)}
             assert drawn == dict(out)
-            assert f'kept["{len(choice.kept)} candidates"]' in text
+            assert f'kept["{len(choice.candidates)} candidates"]' in text
             assert re.findall(r'front\["(.*?)"\]', text)[0].split("<br>") == (
                 choice.front() or ["none: no candidate has both figures"]
             )
@@ -89,8 +89,8 @@ def test_the_steps_count_every_model_once(subtests: pytest.Subtests) -> None:
     for needs in MANY_NEEDS:
         with subtests.test(str(needs)):
             taken = steps(needs)
-            assert sum(step.no + step.unknown for step in taken) + len(choose(needs).kept) == len(cards())
-            assert [step.yes for step in taken][-1:] in ([], [len(choose(needs).kept)])
+            assert sum(step.no + step.unknown for step in taken) + len(choose(needs).candidates) == len(cards())
+            assert [step.yes for step in taken][-1:] in ([], [len(choose(needs).candidates)])
 
 
 def test_asking_for_more_never_adds_a_model() -> None:
@@ -137,15 +137,15 @@ def test_an_unknown_fact_excludes_and_is_named(field: str, reason: str) -> None:
 
 def test_a_fact_that_nobody_asks_about_may_be_unknown() -> None:
     model = unlike("bge-m3", languages_mteb=None, max_tokens=None, params_total=None)
-    assert choose(Needs(), [model]).kept == (model,)
+    assert choose(Needs(), [model]).candidates == (model,)
 
 
 def test_a_limit_is_met_by_exactly_what_it_asks() -> None:
     small = card("bge-small-en-v1.5")
     size = weights_mb(small)
     assert size == pytest.approx((small.params_total or 0) * 4 / 1e6)
-    assert choose(Needs(tokens=512, memory_mb=size), [small]).kept
-    assert not choose(Needs(tokens=513), [small]).kept
+    assert choose(Needs(tokens=512, memory_mb=size), [small]).candidates
+    assert not choose(Needs(tokens=513), [small]).candidates
 
 
 def test_static_models_read_a_text_of_any_length() -> None:
@@ -194,7 +194,7 @@ def test_nobody_beats_a_model_of_the_front() -> None:
 def test_with_nobody_left_the_table_is_empty_and_the_tree_says_so() -> None:
     needs = Needs(tokens=10**6, memory_mb=1)
     choice: Choice = choose(needs)
-    assert choice.kept == () and choice.table().empty and choice.front() == []
+    assert choice.candidates == () and choice.table().empty and choice.front() == []
     assert "0 candidates" in tree(needs) and "none: no candidate" in tree(needs)
 
 

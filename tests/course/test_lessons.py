@@ -30,7 +30,7 @@ def test_a_built_file_is_what_its_source_gives(subtests: pytest.Subtests) -> Non
 
 
 def test_notebooks_and_solutions_are_executed_and_exercises_are_not(subtests: pytest.Subtests) -> None:
-    for path, expected in BUILT:
+    for path, _ in BUILT:
         with subtests.test(str(path.relative_to(ROOT))):
             code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
             counts = [cell.execution_count for cell in code]
