@@ -1,0 +1,54 @@
+"""What a project owes those who use and change it: licences, a version that means something, forms."""
+
+import hashlib
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+
+from tools.build import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+# The texts as published; line ends aside, which git may change.
+LICENCES = {
+    "LICENSE": ("Apache-2.0", "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"),
+    "LICENSE-texts": ("CC-BY-4.0", "fd3a263fe19ed8faa9068b43abaebafc02c77897b0c6fc09abc04bb592e5f16e"),
+}
+SCHEMAS = {"citation-file-format": "CITATION.cff"}
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_the_licences_are_in_the_tree_word_for_word_and_named_wherever_one_looks() -> None:
+    citation = yaml.safe_load(text("CITATION.cff"))
+    assert PROJECT["license-files"] == list(LICENCES)
+    assert PROJECT["license"].split(" AND ") == citation["license"] == [name for name, _ in LICENCES.values()]
+    for file, (_, published) in LICENCES.items():
+        assert hashlib.sha256(text(file).encode()).hexdigest() == published, file
+        assert f"]({file})" in text("README.md"), file
+
+
+def test_images_get_every_file_that_building_the_package_reads() -> None:
+    read = {"pyproject.toml", PROJECT["readme"], *PROJECT["license-files"]}
+    assert {f"!{name}" for name in read} <= set(text(".dockerignore").splitlines())
+    for image in ("deploy/Dockerfile.server", "deploy/Dockerfile.lab"):
+        assert any(read <= set(line.split()) for line in text(image).splitlines() if line.startswith("COPY ")), image
+
+
+def test_the_changelog_begins_with_the_version_that_the_package_and_the_citation_have() -> None:
+    versions = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", text("CHANGELOG.md"), re.MULTILINE)
+    assert versions[0] == PROJECT["version"] == yaml.safe_load(text("CITATION.cff"))["version"]
+    assert versions == sorted(versions, key=lambda v: [int(n) for n in v.split(".")], reverse=True)
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_files_that_others_read_follow_their_schema(schema: str) -> None:
+    files = sorted(map(str, ROOT.glob(SCHEMAS[schema])))
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert files and done.returncode == 0, done.stdout + done.stderr
