@@ -1,7 +1,9 @@
 """What a project owes those who use and change it: licences, a version that means something, forms."""
 
 import hashlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -17,7 +19,12 @@ LICENCES = {
     "LICENSE": ("Apache-2.0", "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"),
     "LICENSE-texts": ("CC-BY-4.0", "fd3a263fe19ed8faa9068b43abaebafc02c77897b0c6fc09abc04bb592e5f16e"),
 }
-SCHEMAS = {"citation-file-format": "CITATION.cff"}
+SCHEMAS = {
+    "citation-file-format": "CITATION.cff",
+    "dependabot": ".github/dependabot.yml",
+    "github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",
+    "github-issue-forms": ".github/ISSUE_TEMPLATE/[0-9]-*.yml",
+}
 
 
 def text(name: str) -> str:
@@ -52,3 +59,27 @@ def test_files_that_others_read_follow_their_schema(schema: str) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert files and done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make here")
+def test_make_help_says_a_sentence_of_every_target_and_the_readme_s_commands_are_among_them() -> None:
+    alone = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    told = subprocess.run(["make", "-s", "help"], cwd=ROOT, env=alone, capture_output=True, text=True, check=True)
+    sentences = dict(re.findall(r"^  make (\S+) +([A-Z].+\.)$", told.stdout, re.MULTILINE))
+    targets = re.findall(r"^\.PHONY: (.+)$", text("Makefile"), re.MULTILINE)
+    assert sorted(sentences) == sorted(" ".join(targets).split())
+    for page in ("README.md", "docs/instructors.md", "docs/grading.md", "docs/learners.md"):
+        assert set(re.findall(r"\bmake ([a-z-]+)\b(?=[`\n ])", text(page))) <= {*sentences, "room"}, page
+
+
+def test_hooks_run_what_make_test_runs_by_tools_that_it_installs() -> None:
+    (repository,) = yaml.safe_load(text(".pre-commit-config.yaml"))["repos"]
+    locked = {line.split("==")[0] for line in text("requirements.lock").splitlines()}
+    assert repository["repo"] == "local" and "pre-commit" in locked
+    for hook in repository["hooks"]:
+        folder, _, tool = hook["entry"].split()[0].rpartition("/")
+        assert folder == ".venv/bin" and hook["language"] == "system" and tool in {*locked, "python"}, hook["id"]
+    recipe = text("Makefile").split("\ntest:")[1].split("\n\n")[0]
+    for command in ("ruff check", "ruff format --check", "mypy"):
+        assert f"$(BIN)/{command}\n" in recipe, command
+        assert any(hook["entry"] == f".venv/bin/{command}" for hook in repository["hooks"]), command
