@@ -48,6 +48,16 @@ wheelhouse: .venv/torch.stamp  ## Collect every package, to install without a ne
 site: .venv/site.stamp  ## Make a web site of the course in site/_build/html.
 	$(BIN)/sphinx-build --fail-on-warning --jobs 2 --conf-dir site --doctree-dir site/_build/doctrees . site/_build/html
 
+.PHONY: new-model new-task new-lesson
+new-model: .venv/test.stamp  ## Begin a model's row in the catalogue (MODEL=org/name).
+	@$(BIN)/python -m tools.new model "$(MODEL)"
+
+new-task: .venv/test.stamp  ## Begin a task of an exercise (NAME=03.5).
+	@$(BIN)/python -m tools.new task "$(NAME)"
+
+new-lesson: .venv/test.stamp  ## Begin a lesson (NAME=20_something).
+	@$(BIN)/python -m tools.new lesson "$(NAME)"
+
 .PHONY: help
 help:  ## Say what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
