@@ -74,7 +74,7 @@ def packages() -> Iterator[Finding]:
     if not _begun():
         yield Finding("the course isn't installed yet", "that is what comes next", harmless=True)
         return
-    lacking = [*missing.get("", []), *([] if _version(COURSE) else ["the course itself"])]
+    lacking = [*missing.get("", []), *([] if _knows_the_course() else ["the course itself"])]
     if lacking:
         yield Finding(
             f"the install isn't complete, it lacks {', '.join(lacking)}",
@@ -230,7 +230,16 @@ def _begun() -> bool:
     """
     root = course_folder()
     own = root is not None and (root / ".venv").resolve() == Path(sys.prefix).resolve()
-    return _version(COURSE) is not None or (own and any(map(_version, _requirements()[""])))
+    return _knows_the_course() or (own and any(map(_version, _requirements()[""])))
+
+
+def _knows_the_course() -> bool:
+    """Whether the course is installed in this Python; what building it left in its own folder doesn't count."""
+    from importlib.metadata import distributions
+
+    root = course_folder()
+    places = [Path(str(found.locate_file(""))).resolve() for found in distributions(name=COURSE)]
+    return any(place != root for place in places)
 
 
 def _holds_the_course(environment: Path) -> bool:

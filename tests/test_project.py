@@ -5,11 +5,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tomllib
 
+import check_jsonschema
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from tools.build import ROOT
 
@@ -53,12 +54,11 @@ def test_the_changelog_begins_with_the_version_that_the_package_and_the_citation
     assert versions == sorted(versions, key=lambda v: [int(n) for n in v.split(".")], reverse=True)
 
 
-@pytest.mark.parametrize("schema", SCHEMAS)
-def test_files_that_others_read_follow_their_schema(schema: str) -> None:
-    files = sorted(map(str, ROOT.glob(SCHEMAS[schema])))
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert files and done.returncode == 0, done.stdout + done.stderr
+def test_files_that_others_read_follow_their_schema() -> None:
+    for schema, pattern in SCHEMAS.items():
+        files = sorted(map(str, ROOT.glob(pattern)))
+        done = CliRunner().invoke(check_jsonschema.main, ["--builtin-schema", f"vendor.{schema}", *files])
+        assert files and done.exit_code == 0, done.output
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="there is no make here")
@@ -68,7 +68,7 @@ def test_make_help_says_a_sentence_of_every_target_and_the_readme_s_commands_are
     sentences = dict(re.findall(r"^  make (\S+) +([A-Z].+\.)$", told.stdout, re.MULTILINE))
     targets = re.findall(r"^\.PHONY: (.+)$", text("Makefile"), re.MULTILINE)
     assert sorted(sentences) == sorted(" ".join(targets).split())
-    for page in ("README.md", "docs/instructors.md", "docs/grading.md", "docs/learners.md"):
+    for page in ("README.md", "CONTRIBUTING.md", "docs/instructors.md", "docs/grading.md", "docs/learners.md"):
         assert set(re.findall(r"\bmake ([a-z-]+)\b(?=[`\n ])", text(page))) <= {*sentences, "room"}, page
 
 
@@ -83,3 +83,14 @@ def test_hooks_run_what_make_test_runs_by_tools_that_it_installs() -> None:
     for command in ("ruff check", "ruff format --check", "mypy"):
         assert f"$(BIN)/{command}\n" in recipe, command
         assert any(hook["entry"] == f".venv/bin/{command}" for hook in repository["hooks"]), command
+
+
+# The contributor's page
+
+
+def test_the_recipes_name_files_that_are_there() -> None:
+    page = text("CONTRIBUTING.md")
+    named = set(re.findall(r"`((?:helpers|lessons|tests|tools|docs)/[\w./]+|[\w.-]+\.(?:toml|lock|md))`", page))
+    missing = {path for path in named if not (ROOT / path).exists() and "20_something" not in path}
+    assert len(named) > 15 and not missing
+    assert len(page.splitlines()) <= 130  # two pages

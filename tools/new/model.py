@@ -12,8 +12,7 @@ from typing import Any
 
 import mteb
 
-from helpers.catalog import nearest
-from helpers.errors import CourseError
+from helpers.errors import CourseError, nearest
 
 BENCHMARKS = {"zero_shot_pct_eng_v2": "MTEB(eng, v2)", "zero_shot_pct_multilingual_v2": "MTEB(Multilingual, v2)"}
 ROUNDED = 100_000  # a number of parameters that this divides was rounded
