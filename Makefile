@@ -1,4 +1,5 @@
-# Each target is a line of a public tool; README.md has the same steps as plain commands.
+# Each target is a line of a public tool; README.md has the same steps as plain commands. What stands after ## is
+# what `make help` says.
 PYTHON ?= python3
 BIN := .venv/bin
 DATASET ?= course
@@ -6,48 +7,63 @@ MODELS ?= bundled
 
 .PHONY: run test lab serve build site
 
-run: .venv/run.stamp
+run: .venv/run.stamp  ## Rank models and leave a report in results/ (DATASET=file or folder, MODELS="one,two").
 	@mkdir -p results
 	$(BIN)/papermill notebooks/14_benchmark.ipynb results/benchmark.ipynb -p models "$(MODELS)" -p dataset "$(DATASET)" -p output_dir results --progress-bar
 	@$(BIN)/jupyter nbconvert --log-level WARN --to html --output-dir results results/benchmark.ipynb
 	@$(BIN)/python -c "from helpers import benchmark as b; print(b.summary(b.read('results')))"
 	@echo "\nWritten: results/benchmark.csv, results/benchmark.json, results/benchmark.png, results/benchmark.html"
 
-test: .venv/test.stamp
+test: .venv/test.stamp  ## Check everything that must hold; takes minutes.
 	@command -v bwrap > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq -y bubblewrap; } > /dev/null 2>&1 || true  # for the grader's sandbox
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p tests.budgets -n 2 --dist loadscope --nbval-lax notebooks solutions/14_benchmark
 
-lab: .venv/lab.stamp
+lab: .venv/lab.stamp  ## Open JupyterLab at lesson 00.
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
-serve: .venv/serve.stamp
+serve: .venv/serve.stamp  ## Start the embedding server on 127.0.0.1:8000.
 	$(BIN)/uvicorn helpers.server:create_app --factory --host 127.0.0.1 --port 8000 --timeout-graceful-shutdown 30
 
-build: .venv/test.stamp
+build: .venv/test.stamp  ## Write notebooks/, solutions/ and exercises/ from lessons/, executed.
 	$(BIN)/python -m tools.build
 	$(BIN)/python -m tools.instructors
 
 .PHONY: doctor weights wheelhouse
-doctor:  # works before anything is installed
+doctor:  ## Look for trouble on this machine, each with its mend; needs nothing installed.
 	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m helpers.doctor
 
-weights: .venv/run.stamp
+weights: .venv/run.stamp  ## Fetch the real models from the hub beforehand (LESSONS="01 02").
 	$(BIN)/python -m tools.weights $(LESSONS)
 
-wheelhouse: .venv/torch.stamp
+wheelhouse: .venv/torch.stamp  ## Collect every package, to install without a network.
 	$(BIN)/python -m pip wheel --wheel-dir wheelhouse -c requirements.lock torch==2.13.0 "setuptools>=77" ".[lab]"
 	@rm wheelhouse/embedding_models_course-*.whl
 	@du -sh wheelhouse
 	@echo 'To install from it without a network: PIP_NO_INDEX=1 PIP_FIND_LINKS="$$PWD/wheelhouse" make lab'
 
-site: .venv/site.stamp
+site: .venv/site.stamp  ## Make a web site of the course in site/_build/html.
 	$(BIN)/sphinx-build --fail-on-warning --jobs 2 --conf-dir site --doctree-dir site/_build/doctrees . site/_build/html
 
+.PHONY: new-model new-task new-lesson
+new-model: .venv/test.stamp  ## Begin a model's row in the catalogue (MODEL=org/name).
+	@$(BIN)/python -m tools.new model "$(MODEL)"
+
+new-task: .venv/test.stamp  ## Begin a task of an exercise (NAME=03.5).
+	@$(BIN)/python -m tools.new task "$(NAME)"
+
+new-lesson: .venv/test.stamp  ## Begin a lesson (NAME=20_something).
+	@$(BIN)/python -m tools.new lesson "$(NAME)"
+
+.PHONY: help
+help:  ## Say what can be made.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
 .PHONY: grade
-grade: .venv/grade.stamp
+grade: .venv/grade.stamp  ## Mark what a class handed in, in a sandbox (SUBMISSIONS=folder or zip).
 	@test -n "$(SUBMISSIONS)" || { echo "Say what to grade: make grade SUBMISSIONS=folder-or-zip"; exit 2; }
 	@$(BIN)/python -m tools.grading "$(SUBMISSIONS)"
 

@@ -23,6 +23,8 @@ from helpers.files import answers
 PYTHONS = (3, 11), (3, 13)
 CACHE_GB, INSTALL_GB = 1.0, 5.0
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
+COURSE = "embedding-models-course"
+INSTALL = "run `make lab`, or the plain lines of README.md"
 LESSONS_OF = {"fast": "10", "serve": "11", "scale": "13", "lab": "09"}  # which lesson needs which extra of pyproject
 
 
@@ -66,11 +68,18 @@ def python() -> Iterator[Finding]:
 
 
 def packages() -> Iterator[Finding]:
-    """Packages that are missing, or of another version than the lock's."""
+    """A course that isn't installed yet or only in part, or packages of another version than the lock's."""
     extras = _requirements()
     missing = {extra: [name for name in names if not _version(name)] for extra, names in extras.items()}
-    if missing.get(""):
-        yield Finding(f"not installed: {', '.join(missing[''])}", "run `make lab`, or the plain lines of README.md")
+    if not _begun():
+        yield Finding("the course isn't installed yet", "that is what comes next", harmless=True)
+        return
+    lacking = [*missing.get("", []), *([] if _knows_the_course() else ["the course itself"])]
+    if lacking:
+        yield Finding(
+            f"the install isn't complete, it lacks {', '.join(lacking)}",
+            f"{INSTALL}; if that stops too, delete .venv and begin anew",
+        )
         return
     for extra, lesson in LESSONS_OF.items():
         if missing.get(extra):
@@ -93,7 +102,7 @@ def packages() -> Iterator[Finding]:
 def torch() -> Iterator[Finding]:
     """A build of PyTorch that doesn't fit this machine, or isn't the lock's."""
     folder = _torch_folder()
-    if folder is None:
+    if folder is None or not _begun() or not (folder / "version.py").is_file():  # the last: unpacked in part
         return
     text = (folder / "version.py").read_text(encoding="utf-8")
     found = dict(re.findall(r"^(__version__|cuda|hip)\b.*?= '(.+)'", text, re.MULTILINE))
@@ -122,14 +131,15 @@ def torch() -> Iterator[Finding]:
 
 
 def kernel() -> Iterator[Finding]:
-    """A Python of another environment than the one the course was installed into."""
+    """A Python of another environment than the one the course was installed into, or is about to be."""
     root = course_folder()
     own = root / ".venv" if root else None
     if own and own.is_dir():
         active = str(own)
     else:
         active = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX") or sys.prefix
-    if Path(active).resolve() != Path(sys.prefix).resolve():
+    elsewhere = Path(active).resolve() != Path(sys.prefix).resolve()
+    if elsewhere and ((own and own.is_dir()) or _installed() or _holds_the_course(Path(active))):
         yield Finding(
             f"this Python belongs to {sys.prefix}, and the course's environment is {active}",
             "start Jupyter from that one (`make lab`), or pick its kernel under Kernel, Change Kernel",
@@ -193,7 +203,7 @@ CHECKS = {
 def _toml(name: str) -> dict[str, Any]:
     """A TOML file of the course's folder; empty if it isn't there, or this Python can't read TOML yet."""
     root = course_folder()
-    if root is None or sys.version_info < (3, 11):
+    if root is None or not (root / name).is_file() or sys.version_info < (3, 11):
         return {}
     import tomllib
 
@@ -205,12 +215,37 @@ def _requirements() -> dict[str, list[str]]:
     project = _toml("pyproject.toml").get("project", {})
     groups = {"": project.get("dependencies", []), **project.get("optional-dependencies", {})}
     names = {extra: [re.split(r"[^\w.-]", line)[0].lower() for line in lines] for extra, lines in groups.items()}
-    return {extra: [n for n in found if n != project.get("name")] for extra, found in names.items()}
+    return {extra: [n for n in found if n != COURSE] for extra, found in names.items()}
 
 
 def _installed() -> bool:
     """Whether every package that the course itself asks for is there."""
     return all(map(_version, _requirements()[""]))
+
+
+def _begun() -> bool:
+    """Whether the install has begun here: pip knows the course, or the course's own .venv holds some of its packages.
+
+    In another Python the course's packages say nothing: a system or an Anaconda has some of them anyway.
+    """
+    root = course_folder()
+    own = root is not None and (root / ".venv").resolve() == Path(sys.prefix).resolve()
+    return _knows_the_course() or (own and any(map(_version, _requirements()[""])))
+
+
+def _knows_the_course() -> bool:
+    """Whether the course is installed in this Python; what building it left in its own folder doesn't count."""
+    from importlib.metadata import distributions
+
+    root = course_folder()
+    places = [Path(str(found.locate_file(""))).resolve() for found in distributions(name=COURSE)]
+    return any(place != root for place in places)
+
+
+def _holds_the_course(environment: Path) -> bool:
+    """Whether pip has noted the course in another environment."""
+    note = f"site-packages/{COURSE.replace('-', '_')}-*"
+    return any(found for lib in ("lib/python*", "Lib") for found in environment.glob(f"{lib}/{note}"))
 
 
 def _locked() -> dict[str, set[str]]:
@@ -288,7 +323,8 @@ def main() -> None:
         if name == "Python" and found:
             break  # what another Python would find is of no use
     first = sum(not finding.harmless for finding in found)
-    print(f"{first} to mend first." if first else "Nothing stands in the way.")
+    ready = "Nothing stands in the way." if _begun() else f"This machine is ready to install: {INSTALL}."
+    print(f"{first} to mend first." if first else ready)
     sys.exit(1 if first else 0)
 
 

@@ -22,7 +22,7 @@ project = html_title = COURSE["title"]
 copyright = "texts and data CC BY 4.0, code Apache 2.0"
 extensions = ["myst_nb"]
 root_doc = "README"
-include_patterns = ["README.md", "deploy/README.md", "docs/*.md", "notebooks/*.ipynb", "exercises/*/*.ipynb"]
+include_patterns = ["*.md", "deploy/README.md", "docs/*.md", "notebooks/*.ipynb", "exercises/*/*.ipynb"]
 exclude_patterns = [".*", "**/.*", "results", "notebooks/results", "site"]  # not walked through
 
 nb_execution_mode = "off"  # make build has executed them, and the tests prove it
@@ -40,7 +40,8 @@ def pages() -> list[str]:
         name = lesson["name"]
         order += [f"notebooks/{name}", *([f"exercises/{name}/{name}"] if "exercise" in lesson else [])]
     guides = sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
-    return [*order, *(f"docs/{name}" for name in guides if name != "learners"), "deploy/README"]
+    order += [f"docs/{name}" for name in guides if name != "learners"]
+    return [*order, "deploy/README", "CONTRIBUTING", "CHANGELOG", "SECURITY"]
 
 
 def contents() -> str:

@@ -2,21 +2,25 @@
 
 import ast
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import tomllib
+import venv
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from helpers import bundled, doctor
+from helpers.files import HUB_TIMEOUT_S
 from tools.build import ROOT, manifest
 
-SOURCE = Path(doctor.__file__)
+# All that runs before anything is installed.
+SOURCES = [ROOT / "helpers" / name for name in ("__init__.py", "doctor.py", "files.py")]
 
 
 def only(check: str) -> doctor.Finding:
@@ -28,20 +32,133 @@ def only(check: str) -> doctor.Finding:
 # It runs before anything is installed
 
 
-def test_it_imports_the_standard_library_only_and_an_old_python_can_read_it() -> None:
-    tree = ast.parse(SOURCE.read_text(encoding="utf-8"), feature_version=(3, 8))
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_it_imports_the_standard_library_only_and_an_old_python_can_read_it(source: Path) -> None:
+    tree = ast.parse(source.read_text(encoding="utf-8"), feature_version=(3, 8))
     names = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
     names |= {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
-    assert {str(name).split(".")[0] for name in names} <= sys.stdlib_module_names
+    own = {f"helpers.{path.stem}" for path in SOURCES}
+    assert {str(name).split(".")[0] for name in names - own} <= sys.stdlib_module_names
 
 
-def test_on_a_bare_python_it_names_what_is_not_installed_and_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """The course's folder as it is before `make`, with what the doctor reads."""
+    (tmp_path / "helpers").mkdir()
+    for name in ("pyproject.toml", "course.toml", "requirements.lock", *(f"helpers/{p.name}" for p in SOURCES)):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def run(course: Path, *python: str | Path) -> tuple[int, str]:
+    """The exit code and the words of a doctor that runs alone, without the hub, not in the tests' environment."""
+    dropped = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME")
+    alone = {name: value for name, value in os.environ.items() if name not in dropped} | {"HF_HUB_OFFLINE": "1"}
+    command = [*python, "-m", "helpers.doctor"]
+    done = subprocess.run(command, cwd=course, env=alone, capture_output=True, text=True, check=False)
+    assert not done.stderr, done.stderr
+    return done.returncode, done.stdout
+
+
+def note(site: Path, package: str, kind: str = "dist-info/METADATA") -> None:
+    """What pip leaves to say that a package is installed, or, as egg-info, what building leaves beside the source."""
+    file = site / f"{package.replace('-', '_')}-1.0.{kind}"
+    file.parent.mkdir()
+    file.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n", encoding="utf-8")
+
+
+def test_where_nothing_is_installed_a_sound_machine_is_ready_to_install(fresh: Path) -> None:
+    code, told = run(fresh, sys.executable, "-S")  # -S: no packages
+    assert code == 0 and "MEND" not in told
+    assert told.endswith("This machine is ready to install: run `make lab`, or the plain lines of README.md.\n")
+    note(fresh, doctor.COURSE, "egg-info/PKG-INFO")  # of an install whose .venv is gone
+    assert run(fresh, sys.executable, "-S") == (code, told)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """The Python of the course's .venv, made and empty."""
+    venv.create(tmp_path / ".venv", with_pip=False, symlinks=os.name != "nt")
+    return tmp_path / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def put(environment: Path, *packages: str) -> None:
+    """Let an environment's pip say that packages are installed."""
+    (site,) = environment.parents[1].rglob("site-packages")
+    for package in packages:
+        note(site, package)
+
+
+def test_an_environment_with_nothing_in_it_is_ready_too(fresh: Path, environment: Path) -> None:
+    code, told = run(fresh, environment)
+    assert code == 0 and "ready to install" in told and "MEND" not in told
+
+
+def test_half_an_install_is_told_with_what_is_missing_and_the_mend(fresh: Path, environment: Path) -> None:
+    wanted = doctor._requirements()[""]
+    put(environment, "torch", "numpy")
+    code, told = run(fresh, environment)
+    (mend,) = [line for line in told.splitlines() if "MEND" in line]
+    lacking = re.search(r"it lacks ([^:]+):", mend)
+    assert code == 1 and "ready to install" not in told and lacking
+    assert lacking[1].split(", ") == [p for p in wanted if p not in ("torch", "numpy")] + ["the course itself"]
+    assert "run `make lab`, or the plain lines of README.md; if that stops too, delete .venv and begin anew" in mend
+
+    put(environment, *(p for p in wanted if p not in ("torch", "numpy")))
+    code, told = run(fresh, environment)
+    assert code == 1 and "MEND  the install isn't complete, it lacks the course itself:" in told
+
+    put(environment, doctor.COURSE)
+    code, told = run(fresh, environment)
+    assert code == 0 and told.endswith("Nothing stands in the way.\n")
+
+
+def test_a_package_unpacked_in_part_stops_no_check(fresh: Path, environment: Path) -> None:
+    put(environment, "numpy")
+    (site,) = environment.parents[1].rglob("site-packages")
+    (site / "torch").mkdir()
+    (site / "torch" / "__init__.py").touch()  # and no version.py
+    code, told = run(fresh, environment)
+    assert code == 1 and "torch" in told
+
+
+def test_a_bad_machine_is_told_so_before_the_install_as_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    bare = [sys.executable, "-S", "-E", str(SOURCE)]  # -S: no packages
-    done = subprocess.run(bare, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
-    assert "MEND  not installed: flagembedding, filelock" in done.stdout and "torch" in done.stdout
-    assert "run `make lab`" in done.stdout and "to mend first." in done.stdout
+    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    monkeypatch.setattr(doctor, "_knows_the_course", lambda: False)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: SimpleNamespace(free=0.2e9))
+    with pytest.raises(SystemExit) as ended:
+        doctor.main()
+    told = capsys.readouterr().out
+    assert ended.value.code == 1 and "MEND  0.2 GB of disk are free" in told
+    assert "to mend first." in told and "ready to install" not in told
+
+
+def test_packages_of_another_python_and_of_an_environment_that_is_not_the_course_s_are_no_half_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "course_folder", lambda: tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    version = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "flagembedding" else version(name))
+    monkeypatch.setattr(doctor, "_knows_the_course", lambda: False)
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    monkeypatch.setenv("CONDA_PREFIX", str(tmp_path / "conda"))
+    assert only("packages").harmless and not list(doctor.torch()) and not list(doctor.kernel())
+    (tmp_path / "conda/lib/python3.12/site-packages/embedding_models_course-0.2.0.dist-info").mkdir(parents=True)
+    assert not only("kernel").harmless  # the course is there, and this is the wrong Python
+
+
+def test_without_the_project_s_files_as_in_the_lab_s_image_the_checks_still_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ROOT / "course.toml", tmp_path)
+    monkeypatch.setattr(doctor, "course_folder", lambda: tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert all(finding.harmless for finding in doctor.findings() if "memory" not in finding.trouble)
+    assert doctor.course()["lesson"]
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="there is no make here")
@@ -186,7 +303,7 @@ def test_a_hub_that_does_not_answer_is_harmless_and_given_up_within_three_second
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
         start = time.perf_counter()
         finding = only("hub")
-        assert time.perf_counter() - start < doctor.HUB_TIMEOUT_S + 1
+        assert time.perf_counter() - start < HUB_TIMEOUT_S + 1
     assert finding.harmless and "doesn't answer" in finding.trouble
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # whoever wants no hub is told nothing
     assert not list(doctor.hub())

@@ -75,6 +75,19 @@ def test_there_are_few_floors_and_fewer_than_42_arrows() -> None:
     assert len(down) < 42 and max(floor.values()) <= 7
 
 
+def test_imports_run_along_the_picture_in_contributing_and_no_arrow_of_it_is_idle() -> None:
+    page = (HELPERS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lines = page.partition("subgraph helpers")[2].partition("end\n")[0].splitlines()
+    sides = [[side.strip().split(" & ") for side in line.split(" --> ")] for line in lines if "-->" in line]
+    drawn = {(one, other) for left, right in sides for one in left for other in right}
+    used = set(arrows())
+    assert drawn <= used
+    way = set(drawn)
+    for through in ROOMS:  # whoever reaches a room reaches what it reaches
+        way |= {(a, d) for a, b in way if b == through for c, d in way if c == through}
+    assert used <= way
+
+
 @pytest.mark.parametrize("module", LIGHT)
 def test_a_door_that_needs_no_model_loads_no_heavy_library(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"

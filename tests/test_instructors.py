@@ -61,8 +61,10 @@ def test_a_day_has_its_lunch_and_breaks_and_ends_in_time() -> None:
 def test_a_day_keeps_what_matters_most() -> None:
     chosen = instructors.essential(LESSONS)
     assert chosen[0] == LESSONS[0]
-    kept = sorted(lesson["exercise"]["importance"] for lesson in chosen[1:])
-    assert kept == sorted(sorted(e["exercise"]["importance"] for e in LESSONS[1:])[-len(kept) :])
+    kept = sorted(map(instructors.importance, chosen[1:]))
+    assert kept == sorted(map(instructors.importance, LESSONS[1:]))[-len(kept) :]
+    bare = {name: value for name, value in LESSONS[1].items() if name != "exercise"}
+    assert bare not in instructors.essential([LESSONS[0], bare, *LESSONS[1:]])  # a lesson without an exercise
 
 
 def test_the_whole_course_is_spread_over_days_in_order_and_leaves_nothing_out() -> None:

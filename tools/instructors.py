@@ -30,12 +30,17 @@ def blocks(lessons: list[dict[str, Any]]) -> list[tuple[str, int]]:
 def essential(lessons: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The lessons that one day holds, in order: 00, then those whose exercises matter most, as many as fit."""
     chosen, left = [], DAY
-    for lesson in sorted(lessons, key=lambda entry: -entry.get("exercise", {"importance": 6})["importance"]):
+    for lesson in [lessons[0], *sorted(lessons[1:], key=lambda entry: -importance(entry))]:
         minutes = sum(length for _, length in blocks([lesson]))
         if minutes <= left:
             chosen.append(lesson)
             left -= minutes
     return [lesson for lesson in lessons if lesson in chosen]
+
+
+def importance(lesson: dict[str, Any]) -> int:
+    """Of a lesson's exercise, of five; 0 where there is none."""
+    return int(lesson.get("exercise", {}).get("importance", 0))
 
 
 def one_day(lessons: list[dict[str, Any]]) -> list[tuple[int, str]]:

@@ -16,8 +16,10 @@ from markdown_it.token import Token
 
 from tools.build import ROOT
 
-GUIDES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.md")]
-GUIDES += (ROOT / "helpers").rglob("*.md")
+GUIDES = [
+    *ROOT.glob("*.md"),
+    *(path for name in ("docs", "deploy", "helpers", ".github") for path in (ROOT / name).rglob("*.md")),
+]
 NOTEBOOKS = [path for folder in ("notebooks", "exercises", "solutions") for path in (ROOT / folder).rglob("*.ipynb")]
 PAGES = sorted(path for path in [*GUIDES, *NOTEBOOKS] if ".ipynb_checkpoints" not in path.parts)
 NAMES = [str(path.relative_to(ROOT)) for path in PAGES]

@@ -85,6 +85,7 @@ def test_every_lesson_exercise_and_guide_is_a_page_in_the_order_of_the_course(si
         expected += [f"notebooks/{name}.html"] + [f"exercises/{name}/{name}.html"] * ("exercise" in lesson)
     assert [href for href in listed if href.startswith(("notebooks", "exercises"))] == expected
     assert {f"docs/{path.stem}.html" for path in (ROOT / "docs").glob("*.md")} < set(listed)
+    assert {f"{path.stem}.html" for path in ROOT.glob("*.md")} - {"README.html"} < set(listed)
 
 
 def test_every_internal_link_image_script_and_anchor_exists(pages: list[Path], site: Path) -> None:
