@@ -4,6 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATASET ?= course
 MODELS ?= bundled
+PORT ?= 8000
+QUIET := $(if $(CI),--quiet,)
+COMPILE = @echo "Compiling the packages once, one to four minutes ..." && $(BIN)/python -m compileall -q -j 0 .venv > /dev/null || true
+
+.NOTPARALLEL:
 
 .PHONY: run test lab serve build site
 
@@ -22,11 +27,14 @@ test: .venv/test.stamp  ## Check everything that must hold; takes minutes.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p tests.budgets -n 2 --dist loadscope --nbval-lax notebooks solutions/14_benchmark
 
-lab: .venv/lab.stamp  ## Open JupyterLab at lesson 00.
-	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+lab: .venv/lab.stamp  ## Open JupyterLab at lesson 00 (JUPYTER_ARGS="--port 9999").
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $$(test "$$(id -u)" != 0 || echo --allow-root) $(JUPYTER_ARGS)
 
-serve: .venv/serve.stamp  ## Start the embedding server on 127.0.0.1:8000.
-	$(BIN)/uvicorn helpers.server:create_app --factory --host 127.0.0.1 --port 8000 --timeout-graceful-shutdown 30
+serve: .venv/serve.stamp  ## Start the embedding server on 127.0.0.1 (PORT=8000).
+	@echo 'Loading the model, half a minute; then, from another terminal:'
+	@echo '  curl http://127.0.0.1:$(PORT)/v1/embeddings -H "Content-Type: application/json" -d "{\"model\": \"$${EMBED_MODEL:-all-MiniLM-L6-v2}\", \"input\": \"hello\"}"'
+	@echo 'http://127.0.0.1:$(PORT)/docs lists the routes; EMBED_MODEL=name serves another model.'
+	$(BIN)/uvicorn helpers.server:create_app --factory --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 30
 
 build: .venv/test.stamp  ## Write notebooks/, solutions/ and exercises/ from lessons/, executed.
 	$(BIN)/python -m tools.build
@@ -43,7 +51,7 @@ wheelhouse: .venv/torch.stamp  ## Collect every package, to install without a ne
 	$(BIN)/python -m pip wheel --wheel-dir wheelhouse -c requirements.lock torch==2.13.0 "setuptools>=77" ".[lab]"
 	@rm wheelhouse/embedding_models_course-*.whl
 	@du -sh wheelhouse
-	@echo 'To install from it without a network: PIP_NO_INDEX=1 PIP_FIND_LINKS="$$PWD/wheelhouse" make lab'
+	@echo 'To install from it without a network: PIP_NO_INDEX=1 PIP_FIND_LINKS=wheelhouse make lab'
 
 site: .venv/site.stamp  ## Make a web site of the course in site/_build/html.
 	$(BIN)/sphinx-build --fail-on-warning --jobs 2 --conf-dir site --doctree-dir site/_build/doctrees . site/_build/html
@@ -62,40 +70,44 @@ new-lesson: .venv/test.stamp  ## Begin a lesson (NAME=20_something).
 help:  ## Say what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: grade
-grade: .venv/grade.stamp  ## Mark what a class handed in, in a sandbox (SUBMISSIONS=folder or zip).
+.PHONY: grade submissions
+submissions:
 	@test -n "$(SUBMISSIONS)" || { echo "Say what to grade: make grade SUBMISSIONS=folder-or-zip"; exit 2; }
+
+grade: submissions .venv/grade.stamp  ## Mark what a class handed in, in a sandbox (SUBMISSIONS=folder or zip).
 	@$(BIN)/python -m tools.grading "$(SUBMISSIONS)"
 
 .venv/torch.stamp: requirements.lock
-	@$(PYTHON) -c "import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else 'Python 3.11 to 3.13 is needed, this is %d.%d: make PYTHON=python3.12' % sys.version_info[:2])"
+	@command -v $(PYTHON) > /dev/null || { echo "There is no $(PYTHON) here; name one that is: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -m helpers.doctor --machine
+	@echo "Installing into .venv: about 2 GB (6 with a GPU's build of PyTorch), three to eight minutes the first time."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile -c requirements.lock torch==2.13.0
+	$(BIN)/python -m pip install $(QUIET) --no-compile -c requirements.lock torch==2.13.0
 	@touch $@
 
 .venv/run.stamp: .venv/torch.stamp pyproject.toml
-	$(BIN)/python -m pip install --quiet --no-compile -c requirements.lock -e .
-	@$(BIN)/python -m compileall -q -j 0 .venv > /dev/null || true  # on all cores, where pip uses one
+	$(BIN)/python -m pip install $(QUIET) --no-compile -c requirements.lock -e .
+	$(COMPILE)
 	@touch $@
 
 .venv/lab.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install --quiet --no-compile -c requirements.lock -e ".[lab]"
-	@$(BIN)/python -m compileall -q -j 0 .venv > /dev/null || true
+	$(BIN)/python -m pip install $(QUIET) --no-compile -c requirements.lock -e ".[lab]"
+	$(COMPILE)
 	@touch $@
 
 .venv/serve.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install --quiet --no-compile -c requirements.lock -e ".[serve]"
+	$(BIN)/python -m pip install $(QUIET) --no-compile -c requirements.lock -e ".[serve]"
 	@touch $@
 
 .venv/site.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install --quiet --no-compile -c requirements.lock -e ".[site]"
+	$(BIN)/python -m pip install $(QUIET) --no-compile -c requirements.lock -e ".[site]"
 	@touch $@
 
 .venv/grade.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install --quiet --no-compile -c requirements.lock -e ".[grade]"
+	$(BIN)/python -m pip install $(QUIET) --no-compile -c requirements.lock -e ".[grade]"
 	@touch $@
 
 .venv/test.stamp: .venv/torch.stamp pyproject.toml
-	$(BIN)/python -m pip install --quiet --no-compile -c requirements.lock -e ".[dev]"
-	@$(BIN)/python -m compileall -q -j 0 .venv > /dev/null || true
+	$(BIN)/python -m pip install $(QUIET) --no-compile -c requirements.lock -e ".[dev]"
+	$(COMPILE)
 	@touch $@

@@ -25,6 +25,7 @@ CACHE_GB, INSTALL_GB = 1.0, 5.0
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 COURSE = "embedding-models-course"
 INSTALL = "run `make lab`, or the plain lines of README.md"
+ELSEWHERE = "use another machine, a container or Codespaces"
 LESSONS_OF = {"fast": "10", "serve": "11", "scale": "13", "lab": "09"}  # which lesson needs which extra of pyproject
 
 
@@ -65,6 +66,17 @@ def python() -> Iterator[Finding]:
             f"Python is {'.'.join(map(str, sys.version_info[:3]))}, and the course is tested on {low} to {high}",
             f"install one of them and begin again with it (make PYTHON=python{high})",
         )
+
+
+def machine() -> Iterator[Finding]:
+    """A machine for which some package has no wheel, so that nothing can be installed."""
+    system, processor = platform.system(), platform.machine().lower()
+    if system == "Darwin" and processor != "arm64":
+        yield Finding("PyTorch and ONNX Runtime are no longer built for Macs with an Intel processor", ELSEWHERE)
+    elif system == "Darwin" and int((platform.mac_ver()[0] or "99").split(".")[0]) < 14:
+        yield Finding(f"this is macOS {platform.mac_ver()[0]}, and ONNX Runtime needs 14", f"update it, or {ELSEWHERE}")
+    elif system == "Windows" and processor == "arm64":
+        yield Finding("several packages aren't built for Windows on ARM", ELSEWHERE)
 
 
 def packages() -> Iterator[Finding]:
@@ -190,6 +202,7 @@ def hub() -> Iterator[Finding]:
 
 
 CHECKS = {
+    "machine": machine,
     "Python": python,
     "packages": packages,
     "torch": torch,
@@ -312,7 +325,13 @@ def _cache_folder() -> Path:
 
 
 def main() -> None:
-    """Print each check with what it found; exit with 1 if something must be mended first."""
+    """Print each check with what it found; exit with 1 if something must be mended first.
+
+    With `--machine` it only asks, before an install, whether one can work here, and is silent if so.
+    """
+    if sys.argv[1:] == ["--machine"]:
+        troubles = [*machine(), *python()]
+        sys.exit("\n".join(map(str, troubles)) or None)
     print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     found: list[Finding] = []
     for name, check in CHECKS.items():

@@ -35,7 +35,7 @@ def test_the_plain_commands_of_the_readme_are_those_of_make_and_ci() -> None:
         "-m pytest -p tests.budgets -n 2 --dist loadscope --nbval-lax notebooks solutions/14_benchmark",
     ):
         assert command in readme and command in windows
-        assert command in makefile.replace("--quiet --no-compile ", "")
+        assert command in makefile.replace("$(QUIET) --no-compile ", "")
 
 
 def commands(workflow: str) -> list[str]:
@@ -51,13 +51,24 @@ def test_each_workflow_runs_its_part() -> None:
 
 
 def test_the_gpu_workflow_gives_notebooks_parameters_they_have() -> None:
-    runs = [shlex.split(line) for line in commands("gpu.yml") if line.startswith("papermill ")]
+    runs = [shlex.split(line) for line in commands("gpu.yml") if "papermill " in line]
+    assert all(run[0] == "papermill" for run in runs), "a loop hides what it runs from this test"
     assert {run[1].split("/")[0] for run in runs} == {"notebooks", "exercises", "solutions"}
     for _, notebook, _, *given in runs:
         cells = json.loads((ROOT / notebook).read_text(encoding="utf-8"))["cells"]
         known = "".join(next(c["source"] for c in cells if "parameters" in c["metadata"].get("tags", ())))
         names = [given[i + 1] for i, word in enumerate(given) if word == "-p"]
-        assert "device" in names and all(f"{name}: " in known for name in names), notebook
+        assert names and all(f"{name}: " in known for name in names), notebook
+        code = "trust_remote_code: " in known and "source" in names and "hub" in given[names.index("source") * 2 + 1]
+        assert not code or "trust_remote_code" in names, f"{notebook}: its models run their own code"
+
+
+def test_each_step_of_the_gpu_workflow_runs_though_another_failed() -> None:
+    steps = yaml.safe_load((ROOT / ".github/workflows/gpu.yml").read_text(encoding="utf-8"))["jobs"]["real-weights"][
+        "steps"
+    ]
+    named = [step for step in steps if "run" in step and not step["name"].startswith("Install")]
+    assert named and all("cancelled()" in step["if"] for step in named)
 
 
 def test_every_dependency_is_pinned_in_the_lock() -> None:

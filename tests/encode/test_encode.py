@@ -2,8 +2,8 @@
 
 import json
 import multiprocessing
+import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -163,6 +163,8 @@ def test_similar_lengths_together_waste_less_than_arrival_order() -> None:
 
 # Streams
 
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="a process can't be forked here")
+
 TEXTS = [text[:200] for text in data.texts()] * 3
 
 
@@ -197,6 +199,7 @@ def test_a_stream_gives_every_row_once_and_a_second_call_has_nothing_to_do(
     assert stream(static, source, tmp_path / "out", chunk_texts=50) == 0
 
 
+@needs_fork
 def test_a_stream_killed_at_random_moments_goes_on_with_nothing_lost_or_doubled(
     tmp_path: Path, static: SentenceTransformer
 ) -> None:
@@ -225,6 +228,7 @@ def test_a_stream_killed_at_random_moments_goes_on_with_nothing_lost_or_doubled(
 def test_a_full_disk_is_told_and_the_stream_goes_on_once_there_is_room(
     source: Path, tmp_path: Path, static: SentenceTransformer
 ) -> None:
+    resource: Any = pytest.importorskip("resource")
     out = tmp_path / "out"
     stream_part = 50 * 256 * 4
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -246,7 +250,6 @@ import subprocess, sys
 from helpers import load
 from helpers.errors import CourseError
 from helpers.encode.stream import stream
-from helpers.encode.unpadded import Unpadded, _filler, packed, runs_unpadded
 
 source, disk = sys.argv[1:]
 mount = ["mount", "-t", "tmpfs", "disk", disk, "-o"]
@@ -275,6 +278,7 @@ def test_on_a_disk_that_really_runs_full_what_is_written_is_kept(tmp_path: Path,
     assert_whole(tmp_path / f"{source.name}.out", static)
 
 
+@needs_fork
 def test_memory_stays_flat_however_long_the_file_is(tmp_path: Path, static: SentenceTransformer) -> None:
     source, used = tmp_path / "long.jsonl", tmp_path / "used"
     with source.open("w", encoding="utf-8") as file:

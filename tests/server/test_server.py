@@ -398,6 +398,7 @@ def test_logs_are_json_and_hold_no_text(server: httpx.Client, log: Path) -> None
     assert [line["status"] for line in requests[-2:]] == [200, 400]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there SIGTERM ends a process at once")
 def test_sigterm_under_load_answers_all_that_was_accepted_and_then_ends(tmp_path: Path) -> None:
     with serving(tmp_path / "log", max_wait_s="60") as (url, process):
         wait_until_ready(url, process)
