@@ -57,7 +57,8 @@ def test_files_are_opened_with_an_encoding() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
-            text = node.func.attr == "read_text" or (node.func.attr == "write_text" and node.args)
+            arguments = {"read_text": 0, "write_text": 1}.get(node.func.attr)
+            text = arguments is not None and len(node.args) <= arguments
             if text and not any(word.arg == "encoding" for word in node.keywords):
                 offenders.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert not [place for place in offenders if not place.startswith("tests/")]
