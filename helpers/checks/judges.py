@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,6 +53,7 @@ class ByReference:
             for a value that can't be right.
         words: the value, the right one and the case to their difference, where the form's own words don't do.
         probe: runs a function on a case; the task's, where that has one.
+        alternatives: the reference's own keyword arguments under which it is right as well, such as another method.
     """
 
     reference: Answer
@@ -63,6 +65,7 @@ class ByReference:
     judged: Callable[..., Any] = lambda value, *case: value
     words: Callable[..., str] | None = None
     probe: Callable[[Answer, Case], Any] = call
+    alternatives: Sequence[dict[str, Any]] = ()
 
     def __call__(self, cases: Sequence[Case], values: Sequence[Any]) -> str | None:
         """None if every value is right, else the sentence for the learner."""
@@ -74,12 +77,13 @@ class ByReference:
         except MalformedError as problem:
             return str(problem)
         wrong = [i for i in range(len(cases)) if not self.form.same(got[i], right[i])]
-        if not wrong:
+        others = (partial(self.reference, **options) for options in self.alternatives)
+        if not wrong or any(all(map(self._gives, repeat(other), cases, got)) for other in others):
             return None
         first = cases[wrong[0]]
         difference = self._difference(got[wrong[0]], right[wrong[0]], first)
         for sentence in self.mistakes:
-            if all(self._explains(sentence, cases[i], got[i]) for i in wrong):
+            if all(self._gives(self.mistaken(sentence), cases[i], got[i]) for i in wrong):
                 return f"{sentence}: {difference}."
         for sentence, holds in self.traps.items():
             if holds(*first):
@@ -96,8 +100,9 @@ class ByReference:
         mistake = self.mistakes[sentence]
         return partial(self.reference, **mistake) if isinstance(mistake, dict) else mistake
 
-    def _explains(self, sentence: str, case: Case, got: Any) -> bool:
-        return self.form.same(got, self._own(self.mistaken(sentence), case))
+    def _gives(self, answer: Answer, case: Case, got: Any) -> bool:
+        """Whether an answer of the judge's own gives this value."""
+        return self.form.same(got, self._own(answer, case))
 
     def _own(self, answer: Answer, case: Case) -> Any:
         """What is compared of an answer of the judge's own."""
@@ -109,12 +114,20 @@ class ByReference:
 
 
 def array(value: Any) -> NDArray[np.float64]:
-    """Numbers of any library as one float64 array."""
+    """Numbers of any library as one float64 array.
+
+    Raises:
+        MalformedError: they are text, or complex.
+    """
     if hasattr(value, "detach"):  # a tensor, perhaps with a gradient, perhaps in bfloat16
-        return np.asarray(value.detach().cpu().double().numpy())
+        value = value.detach().cpu()
+        value = value.numpy() if value.is_complex() else value.double().numpy()
     if isinstance(value, list | tuple) and value and hasattr(value[0], "detach"):
         return np.stack([array(row) for row in value])
-    return np.asarray(value, dtype=np.float64)
+    numbers = np.asarray(value)
+    if numbers.dtype.kind not in "biufO":
+        raise MalformedError(f"{str(value)[:60]!r} is not made of real numbers; return numbers.")
+    return numbers.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -134,12 +147,15 @@ class Number:
         got = array(value)
         if got.shape != ():
             raise MalformedError(f"the shape is {got.shape}; {self.wanted}.")
+        if isinstance(value, bool | np.bool_):
+            raise MalformedError(f"it is {value}; {self.wanted}.")
         return float(got)
 
     def same(self, one: float | None, other: float | None) -> bool:
         if one is None or other is None:
             return one is other
-        return math.isclose(one, other, rel_tol=self.rtol, abs_tol=self.atol)
+        both_nan = math.isnan(one) and math.isnan(other)
+        return both_nan or math.isclose(one, other, rel_tol=self.rtol, abs_tol=self.atol)
 
     def difference(self, got: float | None, right: float | None) -> str:
         return f"{self._format(got)} instead of {self._format(right)}{self.unit}"
@@ -244,16 +260,17 @@ def as_dict(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Places:
-    """A tuple, each place with a name and of one form."""
+    """A tuple, each place with a name and of one form; `wanted` says what else to mind."""
 
     names: tuple[str, ...]
     of: Form = Number()
+    wanted: str = ""
 
     def read(self, value: Any, right: Any) -> dict[str, Any]:
         value = value.to_list() if hasattr(value, "to_list") else value  # a Series, as pandas gives them
         if not isinstance(value, list | tuple | np.ndarray) or len(value) != len(self.names):
             raise MalformedError(
-                f"return {len(self.names)} values: {', '.join(self.names)}; this is {str(value)[:60]}."
+                f"return {len(self.names)} values: {', '.join(self.names)}{self.wanted}; this is {str(value)[:60]}."
             )
         rights = right.values() if isinstance(right, Mapping) else value
         return {name: self.of.read(*pair) for name, *pair in zip(self.names, value, rights, strict=True)}
@@ -374,3 +391,87 @@ class Listed:
         if odd is None:
             return f"{got} instead of {right}"
         return f"{odd} is missing" if odd in right else f"{odd} doesn't belong there"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a dict or a tuple, under its key; `wanted` says how the whole should be."""
+
+    key: str | int
+    name: str
+    wanted: str
+    of: Form = Number()
+
+    def read(self, value: Any, right: Any) -> dict[str | int, Any]:
+        try:
+            part = value[self.key]
+        except (LookupError, TypeError):
+            raise MalformedError(f"there is no {self.name} in {str(value)[:60]}; {self.wanted}.") from None
+        return {self.key: self.of.read(part, None if right is None else right[self.key])}
+
+    def same(self, one: dict[str | int, Any], other: dict[str | int, Any]) -> bool:
+        return self.of.same(one[self.key], other[self.key])
+
+    def difference(self, got: dict[str | int, Any], right: dict[str | int, Any]) -> str:
+        return f"{self.name} is {self.of.difference(got[self.key], right[self.key])}"
+
+
+@dataclass(frozen=True)
+class Json:
+    """A dict as JSON can write it, of text and of Python's own numbers; there may be more in it than is asked for.
+
+    Read as a dict from each place, such as "data[0].index", to the number that stands there, or to words for the rest.
+    Only what lies `under` one key is looked at, if there is one.
+    """
+
+    under: str = ""
+    atol: float = 1e-5
+
+    def read(self, value: Any, right: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise MalformedError(f"it returns {type(value).__name__}; return a dict, which a server turns into JSON.")
+        whole = {self.under: value.get(self.under)} if self.under else value
+        return dict(leaf for key in whole for leaf in self._leaves(whole[key], str(key)))
+
+    def same(self, one: dict[str, Any], other: dict[str, Any]) -> bool:
+        return not self._differing(one, other)
+
+    def difference(self, got: dict[str, Any], right: dict[str, Any]) -> str:
+        place = self._differing(got, right)[0]
+        return f"{place} is {got.get(place, 'missing')!s:.40} instead of {right[place]!s:.40}"
+
+    def _differing(self, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+        return [place for place, leaf in other.items() if place not in one or not self._equal(one[place], leaf)]
+
+    def _equal(self, one: Any, other: Any) -> bool:
+        if isinstance(one, int | float) and isinstance(other, int | float):
+            return math.isclose(one, other, rel_tol=0, abs_tol=self.atol)
+        return bool(one == other)
+
+    def _leaves(self, value: Any, place: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                yield from self._leaves(item, f"{place}.{key}")
+        elif isinstance(value, list | tuple):
+            yield place, f"a list of {len(value)}"
+            for i, item in enumerate(value):
+                yield from self._leaves(item, f"{place}[{i}]")
+        else:
+            words = repr(value) if isinstance(value, str | bool | None) else f"of the type {type(value).__name__}"
+            yield place, value if isinstance(value, int | float) and not isinstance(value, bool) else words
+
+
+class InTurn:
+    """A judge of several, each of a part of the answer: the first that finds something wrong speaks."""
+
+    def __init__(self, *judges: ByReference) -> None:
+        self.judges = judges
+        self.mistakes = {sentence: judge for judge in judges for sentence in judge.mistakes}
+
+    def __call__(self, cases: Sequence[Case], values: Sequence[Any]) -> str | None:
+        """None if every part of every value is right, else the sentence for the learner."""
+        return next(filter(None, (judge(cases, values) for judge in self.judges)), None)
+
+    def mistaken(self, sentence: str) -> Answer:
+        """A function that makes this mistake."""
+        return self.mistakes[sentence].mistaken(sentence)

@@ -106,11 +106,20 @@ def tokens_lost(text: str, tokenizer: Any, limit: int, *, least: float = 0, **op
 
 
 def _truncation_cases(seed: int) -> list[Case]:
-    texts = sorted(data.texts(), key=len)
+    """Texts put together from short ones: five that lose tokens, one that loses one, and two that fit."""
     draw = np.random.default_rng(seed)
-    some = [*draw.choice(texts[:100], 2), *draw.choice(texts[-40:], 3)]
-    model = bundled.minilm()
-    return [(str(text), model.tokenizer, limit) for text in some for limit in (32, 256)]
+    tokenizer = bundled.minilm().tokenizer
+    cases: list[Case] = []
+    for i, sentences in enumerate((2, 4, 8, 20, 60, 3, 3, 3)):
+        text = " ".join(draw.choice(data.texts()[:200], sentences))
+        tokens = tokens_lost(text, tokenizer, 0)
+        limits = [int(draw.integers(tokens // 3, tokens - 4))] * 5 + [
+            tokens - 1,
+            tokens,
+            tokens + int(draw.integers(1, 40)),
+        ]
+        cases.append((text, tokenizer, limits[i]))
+    return cases
 
 
 TRUNCATION = ByReference(
@@ -125,6 +134,7 @@ TRUNCATION = ByReference(
         "the special tokens [CLS] and [SEP] take two of the places": {"add_special_tokens": False},
         "that counts characters; the limit is in tokens": lambda t, k, m: max(0, len(t) - m),
         "a text that fits loses nothing: never go below 0": {"least": -np.inf},
+        "the tokenizer cut long texts before you counted; pass truncation=False": {"truncation": True},
         "that is the length of the text; take away what fits": lambda t, k, m: tokens_lost(t, k, 0),
         "nothing is ever lost; did the tokenizer truncate before you counted? Pass truncation=False": lambda t, k, m: 0,
     },

@@ -3,49 +3,30 @@
 import heapq
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from helpers.checks import Task
+from helpers.checks.judges import ByReference, MalformedError, Number, Places, array
+from helpers.checks.tasks import Case, Task
 
-Case = tuple[Any, ...]
 UNEVEN = 0.05  # how much more than the mean the heaviest shard may hold
 GRAIN = 10_000  # Ray counts CPUs in ten-thousandths
+
+
+# 13.1
 
 
 def assign(token_counts: Sequence[int], shards: int) -> list[int]:
     """Reference: the longest row first, each to the shard that has fewest tokens so far."""
     loads = [(0, shard) for shard in range(shards)]
-    found = [0] * len(token_counts)
+    shard_of = [0] * len(token_counts)
     for row in sorted(range(len(token_counts)), key=lambda r: -token_counts[r]):
-        load, shard = heapq.heappop(loads)
-        found[row] = shard
-        heapq.heappush(loads, (load + token_counts[row], shard))
-    return found
-
-
-def _equal_rows(counts: Sequence[int], n: int) -> list[int]:
-    return [row * n // len(counts) for row in range(len(counts))]
-
-
-def _sorted_rows(counts: Sequence[int], n: int) -> list[int]:
-    ranks = np.argsort(np.argsort(counts, kind="stable"))
-    return [int(rank) * n // len(counts) for rank in ranks]
-
-
-ASSIGN_MISTAKES: dict[str, Callable[[Sequence[int], int], list[int]]] = {
-    "each shard has equally many rows, and rows differ in length": _equal_rows,
-    "rows are dealt out in turn, and here the long ones come at regular places": lambda c, n: [
-        row % n for row in range(len(c))
-    ],
-    "sorting puts the long rows together in the last shard": _sorted_rows,
-    "everything lies in one shard": lambda c, n: [0] * len(c),
-    "shards are numbered from 0": lambda c, n: [shard + 1 for shard in assign(c, n)],
-    "there are more shards than asked for": lambda c, n: assign(c, n + 1),
-    "a shard stays empty": lambda c, n: assign(c, n - 1),
-    "there is not one number for each row": lambda c, n: assign(c[: len(c) // n * n - n], n),
-}
+        load, shard_of[row] = heapq.heappop(loads)
+        heapq.heappush(loads, (load + token_counts[row], shard_of[row]))
+    return shard_of
 
 
 def _assign_cases(seed: int) -> list[Case]:
@@ -63,101 +44,81 @@ def _assign_cases(seed: int) -> list[Case]:
     return cases
 
 
-def _judge_assign(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    answers = [np.asarray(value, dtype=float) for value in values]
-    for number, ((counts, n), got) in enumerate(zip(cases, answers, strict=True), start=1):
-        if wrong := _misnumbered(got, len(counts), n):
-            return f"{wrong} (case {number})."
-    told = [_unevenness(counts, n, got) for (counts, n), got in zip(cases, answers, strict=True)]
-    worst = int(np.argmax([excess for excess, _ in told]))
-    if told[worst][0] <= UNEVEN:
-        return None
-    for sentence, mistake in list(ASSIGN_MISTAKES.items())[:4]:
-        if all((got == mistake(*case)).all() for case, got in zip(cases, answers, strict=True)):
-            return f"{sentence}: in case {worst + 1} {told[worst][1]}"
-    empty = any(len(np.unique(got)) < n for (_, n), got in zip(cases, answers, strict=True))
-    what = "a shard stays empty, and its machine has nothing to do" if empty else "the shards aren't even"
-    return f"{what}: in case {worst + 1} {told[worst][1]}"
+@dataclass(frozen=True)
+class Shards:
+    """The shard of each row; all that are even enough are the same."""
+
+    def read(self, value: Any, right: Any) -> NDArray[np.float64]:
+        """One number a row."""
+        return array(value)
+
+    def loads(self, shard_of: NDArray[np.float64], counts: Sequence[int], n: int) -> tuple[list[float], str]:
+        """The shard of each row, none if they are even enough; and the heaviest in words.
+
+        Raises:
+            MalformedError: these aren't numbers of shards.
+        """
+        rows, top = len(counts), shard_of.max(initial=0)
+        if shard_of.shape != (rows,):
+            shape = f"there are {rows} rows, and you return the shape {shard_of.shape}"
+            raise MalformedError(f"there is not one number for each row: {shape}.")
+        if (odd := shard_of[shard_of != np.round(shard_of)]).size:
+            raise MalformedError(f"the number of a shard is whole, but one is {odd[0]:g}.")
+        if shard_of.min() == 1 and top == n:
+            raise MalformedError(f"shards are numbered from 0, so up to {n - 1}, and yours from 1 to {n}.")
+        if shard_of.min() < 0 or top >= n:
+            numbers = f"{n} are, and you number them {shard_of.min():g} to {top:g}"
+            raise MalformedError(f"there are more shards than asked for: {numbers}.")
+        loads = np.bincount(shard_of.astype(int), weights=counts, minlength=n)
+        excess = loads.max() / loads.mean() - 1
+        words = f"shard {loads.argmax()} has {loads.max():,.0f} tokens, {excess:.0%} more than the mean"
+        return [] if excess <= UNEVEN else shard_of.tolist(), f"{words} {loads.mean():,.0f}"
+
+    def same(self, one: tuple[list[float], str], other: tuple[list[float], str]) -> bool:
+        """Whether both are even, or equal."""
+        return one[0] == other[0]
+
+    def difference(self, got: tuple[list[float], str], right: tuple[list[float], str]) -> str:
+        """The heaviest shard."""
+        return got[1]
 
 
-def _misnumbered(got: Any, rows: int, shards: int) -> str | None:
-    """What is wrong with the numbers of the shards, whatever lies in them."""
-    if got.shape != (rows,):
-        return f"there is not one number for each row: there are {rows} rows, and you return the shape {got.shape}"
-    if (odd := got[got != np.round(got)]).size:
-        return f"the number of a shard is whole, but one is {odd[0]:g}"
-    if got.min() == 1 and got.max() == shards:
-        return f"shards are numbered from 0, so up to {shards - 1}, and yours from 1 to {shards}"
-    if got.min() < 0 or got.max() >= shards:
-        return f"there are more shards than asked for: {shards} are, and you number them {got.min():g} to {got.max():g}"
-    return None
-
-
-def _unevenness(counts: Sequence[int], n: int, shard_of: Any) -> tuple[float, str]:
-    """How much more than the mean the heaviest shard holds, as a share, and in words."""
-    loads = np.bincount(shard_of.astype(int), weights=counts, minlength=n)
-    excess = float(loads.max() / loads.mean() - 1)
-    words = (
-        f"shard {loads.argmax()} has {loads.max():,.0f} tokens, {excess:.0%} more than the mean {loads.mean():,.0f}."
-    )
-    return excess, words
-
-
-def most_actors(nodes: Sequence[float], cpus_each: float, task_cpus: float) -> int:
-    """Reference: in whole ten-thousandths, the best place for the task, and all other room for actors."""
-    units = [round(cpus * GRAIN) for cpus in nodes]
-    actor, task = round(cpus_each * GRAIN), round(task_cpus * GRAIN)
-    full = sum(cpus // actor for cpus in units)
-    return max((full - cpus // actor + (cpus - task) // actor for cpus in units if cpus >= task), default=0)
-
-
-def _floor(share: float) -> int:
-    return math.floor(share + 1e-9)
-
-
-def _in_floats(nodes: Sequence[float], each: float, task: float) -> int:
-    full = [int(cpus / each) for cpus in nodes]
-    rooms = [sum(full) - f + int((cpus - task) / each) for f, cpus in zip(full, nodes, strict=True) if cpus >= task]
-    return max(rooms, default=0)
-
-
-def _anywhere(clamp: Callable[[int], int]) -> Callable[..., int]:
-    """The task on any machine, if it has room or not."""
-
-    def pool(nodes: Sequence[float], each: float, task: float) -> int:
-        full = [_floor(cpus / each) for cpus in nodes]
-        return max(sum(full) - f + clamp(_floor((c - task) / each)) for f, c in zip(full, nodes, strict=True))
-
-    return pool
-
-
-ACTOR_MISTAKES: dict[str, Callable[..., int]] = {
-    "the task that reads is left out, and it would never start": lambda n, a, t: sum(_floor(c / a) for c in n),
-    "the machines' CPUs are added up, and an actor can't lie on two machines": lambda n, a, t: max(
-        0, _floor((sum(n) - t) / a)
-    ),
-    "the task takes its CPUs on every machine, and it runs on one": lambda n, a, t: sum(
-        max(0, _floor((c - t) / a)) for c in n
-    ),
-    "the task lies on the first machine, and another may lose fewer actors": lambda n, a, t: (
-        sum(_floor(c / a) for c in n[1:]) + max(0, _floor((n[0] - t) / a))
-    ),
-    "part of an actor is rounded up": lambda n, a, t: max(
-        (
-            sum(math.ceil(c / a - 1e-9) for c in n) - math.ceil(c / a - 1e-9) + math.ceil((c - t) / a - 1e-9)
-            for c in n
-            if c >= t
+SHARDS = ByReference(
+    assign,
+    Shards(),
+    "No shard may have 5% more than the mean: give each row, the longest first, to the one with fewest tokens so far.",
+    judged=Shards().loads,
+    mistakes={
+        "each shard has equally many rows, and rows differ in length": lambda counts, n: [
+            row * n // len(counts) for row in range(len(counts))
+        ],
+        "rows are dealt out in turn, and here the long ones come at regular places": lambda counts, n: [
+            row % n for row in range(len(counts))
+        ],
+        "sorting puts the long rows together in the last shard": lambda counts, n: (
+            np.argsort(np.argsort(counts, kind="stable")) * n // len(counts)
         ),
-        default=0,
-    ),
-    "an actor is lost to the rounding of decimals": _in_floats,
-    "where the task has no room you count actors below zero": _anywhere(lambda actors: actors),
-    "a machine without room for the task gets it for nothing": _anywhere(lambda actors: max(0, actors)),
-    "where no machine has room for the task, you fill them all, and it would never start": lambda n, a, t: (
-        most_actors(n, a, t) if max(n) >= t else sum(_floor(c / a) for c in n)
-    ),
-    "the task is counted as one actor": lambda n, a, t: max(0, sum(_floor(c / a) for c in n) - 1),
-}
+        "everything lies in one shard": lambda counts, n: [0] * len(counts),
+        "a shard stays empty, and its machine has nothing to do": lambda counts, n: assign(counts, n - 1),
+    },
+)
+
+
+# 13.2
+
+
+def most_actors(
+    nodes: Sequence[float],
+    cpus_each: float,
+    task_cpus: float,
+    *,
+    fit: Callable[[float, float], int] = lambda cpus, each: round(cpus * GRAIN) // round(each * GRAIN),
+    room: Callable[[float, float], bool] = lambda cpus, task: cpus >= task,
+) -> int:
+    """Reference: in whole ten-thousandths, the best place for the task, and all other room for actors."""
+    full = sum(fit(cpus, cpus_each) for cpus in nodes)
+    pools = [full - fit(cpus, cpus_each) + fit(cpus - task_cpus, cpus_each) for cpus in nodes if room(cpus, task_cpus)]
+    return max(pools, default=0)
 
 
 def _actor_cases(seed: int) -> list[Case]:
@@ -179,78 +140,67 @@ def _actor_cases(seed: int) -> list[Case]:
     return [cases[i] for i in draw.permutation(len(cases))]
 
 
-def _judge_actors(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    got = [float(np.asarray(v, dtype=float).reshape(())) for v in values]
-    right = [most_actors(*case) for case in cases]
-    off = next((i for i, (g, r) in enumerate(zip(got, right, strict=True)) if g != r), None)
-    if off is None:
-        return None
-    nodes, each, task = cases[off]
-    room = " + ".join(f"{cpus:g}" for cpus in nodes)
-    told = f"{room} CPUs, actors of {each:g}, a task of {task:g}: you say {got[off]:g}, and {right[off]} is right"
-    for sentence, mistake in ACTOR_MISTAKES.items():
-        if all(g == mistake(*case) for g, case in zip(got, cases, strict=True)):
-            return f"{sentence}: {told}."
-    return f"{told}. Put the task on one machine, fill up the rest with actors, and try every machine."
+ACTORS = ByReference(
+    most_actors,
+    Number("return one number", rtol=0, show="g", unit=" actors"),
+    "Put the task on one machine, fill up the rest with actors, and try every machine.",
+    about=lambda nodes, each, task: (
+        f" on {' + '.join(f'{cpus:g}' for cpus in nodes)} CPUs, with {each:g} for each actor and {task:g} for the task"
+    ),
+    mistakes={  # those that are wrong for few clusters come first
+        "where the task has no room you count actors below zero": {"room": lambda cpus, task: True},
+        "a machine without room for the task gets it for nothing": {
+            "room": lambda cpus, task: True,
+            "fit": lambda cpus, each: max(0, round(cpus * GRAIN) // round(each * GRAIN)),
+        },
+        "where no machine has room for the task, you fill them all, and it would never start": lambda n, a, t: (
+            most_actors(n, a, t if max(n) >= t else 0)
+        ),
+        "the task that reads is left out, and it would never start": lambda n, a, t: most_actors(n, a, 0),
+        "the machines' CPUs are added up, and an actor can't lie on two machines": lambda n, a, t: most_actors(
+            [sum(n)], a, t
+        ),
+        "the task takes its CPUs on every machine, and it runs on one": lambda n, a, t: sum(
+            most_actors([cpus], a, t) for cpus in n
+        ),
+        "the task lies on the first machine, and another may lose fewer actors": lambda n, a, t: (
+            most_actors(n[:1], a, t) + most_actors(n[1:], a, 0)
+        ),
+        "part of an actor is rounded up": {"fit": lambda cpus, each: math.ceil(cpus / each - 1e-9)},
+        "an actor is lost to the rounding of decimals": {"fit": lambda cpus, each: int(cpus / each)},
+        "the task is counted as one actor": lambda n, a, t: most_actors(n, a, 0) - 1,
+    },
+)
 
+
+# 13.3
 
 Plan = tuple[float, float, float]
 NEVER: Plan = (0, math.inf, math.inf)
 
 
 def fewest_machines(
-    texts: float, texts_per_s: float, startup_s: float, usd_per_hour: float, deadline_hours: float
+    texts: float,
+    texts_per_s: float,
+    startup_s: float,
+    usd_per_hour: float,
+    deadline_hours: float,
+    *,
+    rounded: Callable[[float], int] = math.ceil,
 ) -> Plan:
     """Reference: what the start-up leaves of the deadline, the machines that use it, their hours and dollars."""
     work_s = texts / texts_per_s
     left_s = deadline_hours * 3600 - startup_s
-    if left_s <= 0:
+    machines = rounded(work_s / left_s) if left_s > 0 else 0
+    if not machines:
         return NEVER
-    machines = math.ceil(work_s / left_s)
-    return _plan(machines, startup_s + work_s / machines, usd_per_hour)
+    hours = (startup_s + work_s / machines) / 3600
+    return machines, hours, machines * hours * usd_per_hour
 
 
-def _plan(machines: float, seconds: float, usd_per_hour: float) -> Plan:
-    return machines, seconds / 3600, machines * seconds / 3600 * usd_per_hour
-
-
-def _rounded(rounding: Callable[[float], float]) -> Callable[..., Plan]:
-    def plan(texts: float, rate: float, startup: float, usd: float, deadline: float) -> Plan:
-        left = deadline * 3600 - startup
-        machines = rounding(texts / rate / left) if left > 0 else 0
-        return _plan(machines, startup + texts / rate / machines, usd) if machines else NEVER
-
-    return plan
-
-
-def _but(change: Callable[[Plan, Case], Plan]) -> Callable[..., Plan]:
+def _but(change: Callable[..., Plan]) -> Callable[..., Plan]:
     """The reference's plan, changed where there is one."""
-    return lambda *case: plan if (plan := fewest_machines(*case)) == NEVER else change(plan, case)
-
-
-MACHINES_MISTAKES: dict[str, Callable[..., Plan]] = {
-    "the start-up is left out": lambda t, r, s, u, d: fewest_machines(t, r, 0, u, d),
-    "the start-up is shared out, and every machine has its own": lambda t, r, s, u, d: _plan(
-        m := math.ceil((t / r + s) / (d * 3600)), (t / r + s) / m, u
-    ),
-    "the start-up is billed once, and every machine is rented while it starts": _but(
-        lambda p, c: (p[0], p[1], (c[2] + c[0] / c[1]) / 3600 * c[3])
-    ),
-    "only one machine is billed": _but(lambda p, c: (p[0], p[1], p[1] * c[3])),
-    "the whole deadline is billed, and the machines stop when they are done": _but(
-        lambda p, c: (p[0], p[1], p[0] * c[4] * c[3])
-    ),
-    "the deadline is returned for the hours, and they may be fewer": _but(lambda p, c: (p[0], c[4], p[2])),
-    "the hours of the start-up are missing in what is returned": _but(
-        lambda p, c: _plan(p[0], p[1] * 3600 - c[2], c[3])
-    ),
-    "part of a machine is rounded to the nearest number, and the deadline is missed": _rounded(round),
-    "part of a machine is cut off, and the deadline is missed": _rounded(int),
-    "one machine is too many where the work divides evenly: round up, don't add one": _rounded(
-        lambda share: math.floor(share) + 1
-    ),
-    "hours and seconds are mixed: an hour has 3600 seconds": _but(lambda p, c: (p[0], p[1] * 3600, p[2] * 3600)),
-}
+    return lambda *case: NEVER if fewest_machines(*case) == NEVER else change(*fewest_machines(*case), *case)
 
 
 def _machines_cases(seed: int) -> list[Case]:
@@ -269,51 +219,61 @@ def _machines_cases(seed: int) -> list[Case]:
     return [cases[i] for i in draw.permutation(len(cases))]
 
 
-def _judge_machines(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    right = [fewest_machines(*case) for case in cases]
-    if any(value is None for value in values):
-        first = next(i for i, value in enumerate(values) if value is None)
-        if right[first] == NEVER:
-            return f"no machines are enough for {_asked(cases[first])}: return (0, math.inf, math.inf), not None."
-        return f"{_asked(cases[first])}: you return None, and {_words(right[first])} is right."
-    got = [tuple(float(x) for x in np.asarray(v, dtype=float).reshape(3)) for v in values]
-
-    def same(one: Sequence[float], other: Sequence[float]) -> bool:
-        return all(math.isclose(a, b, rel_tol=1e-6) for a, b in zip(one, other, strict=True))
-
-    off = next((i for i, (g, r) in enumerate(zip(got, right, strict=True)) if not same(g, r)), None)
-    if off is None:
-        return None
-    told = f"{_asked(cases[off])}: you say {_words(got[off])}, and {_words(right[off])} is right"
-    for sentence, mistake in MACHINES_MISTAKES.items():
-        if all(same(g, mistake(*case)) for g, case in zip(got, cases, strict=True)):
-            return f"{sentence}: {told}."
-    if right[off] == NEVER:
-        return f"no number of machines is done before its own start-up ends: return (0, math.inf, math.inf); {told}."
-    return f"{told}. First the time that the start-up leaves, then the machines, then their hours, then the bill."
-
-
-def _words(plan: Sequence[float]) -> str:
-    return f"{plan[0]:g} machines, {plan[1]:,.3f} hours, {plan[2]:,.2f} dollars"
-
-
-def _asked(case: Case) -> str:
-    texts, rate, startup, usd, deadline = case
-    return f"{texts:,.0f} texts, {rate:g} a second, start-up {startup:g} s, ${usd:g} an hour, {deadline:g} hours"
-
-
-def never_late(*case: float) -> Plan:
-    """A mistake: a deadline within the start-up gets a plan all the same."""
-    texts, rate, startup, usd, deadline = case
-    machines = max(1, math.ceil(texts / rate / (deadline * 3600 - startup or 1)))
-    return _plan(machines, startup + texts / rate / machines, usd)
+MACHINES = ByReference(
+    fewest_machines,
+    Places(
+        ("machines", "hours", "dollars"),
+        Number("return three numbers"),
+        "; where no machines are enough, (0, math.inf, math.inf), not None",
+    ),
+    "First the time that the start-up leaves, then the machines, then their hours, then the bill.",
+    about=lambda texts, rate, startup, usd, deadline: (
+        f" for {texts:,.0f} texts, {rate:g} a second, start-up {startup:g} s, ${usd:g} an hour, {deadline:g} hours"
+    ),
+    mistakes={
+        "the start-up is left out": lambda t, r, s, u, d: fewest_machines(t, r, 0, u, d),
+        "the start-up is shared out, and every machine has its own": lambda t, r, s, u, d: fewest_machines(
+            t + s * r, r, 0, u, d
+        ),
+        "the start-up is billed once, and every machine is rented while it starts": _but(
+            lambda machines, hours, _, t, r, s, u, d: (machines, hours, (s + t / r) / 3600 * u)
+        ),
+        "only one machine is billed": _but(lambda machines, hours, _, t, r, s, u, d: (machines, hours, hours * u)),
+        "the whole deadline is billed, and the machines stop when they are done": _but(
+            lambda machines, hours, _, t, r, s, u, d: (machines, hours, machines * d * u)
+        ),
+        "the deadline is returned for the hours, and they may be fewer": _but(
+            lambda machines, hours, dollars, t, r, s, u, d: (machines, d, dollars)
+        ),
+        "the hours of the start-up are missing in what is returned": _but(
+            lambda machines, hours, _, t, r, s, u, d: (
+                machines,
+                hours - s / 3600,
+                machines * (hours - s / 3600) * u,
+            )
+        ),
+        "part of a machine is rounded to the nearest number, and the deadline is missed": {"rounded": round},
+        "part of a machine is cut off, and the deadline is missed": {"rounded": int},
+        "one machine is too many where the work divides evenly: round up, don't add one": {
+            "rounded": lambda machines: math.floor(machines) + 1
+        },
+        "hours and seconds are mixed: an hour has 3600 seconds": _but(
+            lambda machines, hours, dollars, *_: (machines, hours * 3600, dollars * 3600)
+        ),
+    },
+    traps={
+        "no number of machines is done before its own start-up ends: return (0, math.inf, math.inf)": lambda *case: (
+            fewest_machines(*case) == NEVER
+        )
+    },
+)
 
 
 TASKS = {
     task.id: task
     for task in (
-        Task("13.1", _assign_cases, _judge_assign),
-        Task("13.2", _actor_cases, _judge_actors),
-        Task("13.3", _machines_cases, _judge_machines),
+        Task("13.1", _assign_cases, SHARDS),
+        Task("13.2", _actor_cases, ACTORS),
+        Task("13.3", _machines_cases, MACHINES),
     )
 }

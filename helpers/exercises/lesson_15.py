@@ -2,27 +2,29 @@
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from helpers.checks import Task
+from helpers.checks.judges import ByBehaviour, ByReference, Exactly, Form, InTurn, MalformedError, Number
+from helpers.checks.tasks import Case, Task
 
-Case = tuple[Any, ...]
 SPECIAL = 2
+
+
+# 15.1
 
 
 def chunks(token_ids: Sequence[int], max_seq_length: int, overlap: int) -> list[list[int]]:
     """Reference: windows as long as the model reads, each beginning `overlap` tokens before the last one's end."""
     size = max_seq_length - SPECIAL
-    return windows(token_ids, size, size - overlap, len(token_ids) - overlap)
-
-
-def windows(token_ids: Sequence[int], size: int, step: int, end: int) -> list[list[int]]:
-    """Runs of at most `size` tokens, one each `step` tokens, the first at 0, all begun before `end`."""
-    return [list(token_ids[i : i + size]) for i in range(0, max(1, end), step)]
+    starts = range(0, max(1, len(token_ids) - overlap), size - overlap)
+    return [list(token_ids[start : start + size]) for start in starts]
 
 
 def _chunk_cases(seed: int) -> list[Case]:
@@ -39,182 +41,109 @@ def _chunk_cases(seed: int) -> list[Case]:
     return cases
 
 
-def _judge_chunks(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    for (ids, limit, overlap), value in zip(cases, values, strict=True):
-        if len(value) == 0:
-            return f"a text of {len(ids)} tokens gives no chunk at all: a short text is one chunk."
-        found = [np.asarray(chunk).ravel().tolist() for chunk in value]
-        if len(set(ids)) < len(ids):
-            if problem := _repeated(found, ids, limit, overlap):
-                return f"your cuts are right where every token occurs once, and wrong where tokens repeat: {problem}"
-            continue
-        places = {token: place for place, token in enumerate(ids)}
-        at = [[places.get(token) for token in chunk] for chunk in found]
-        runs = [[place for place in chunk if place is not None] for chunk in at]
-        problem = _no_run(at) or _length(runs, limit) or _lost(runs, len(ids))
-        if problem or (problem := _shared(runs, len(ids), limit - SPECIAL, overlap)):
-            return f"{len(ids)} tokens, max_seq_length {limit}, overlap {overlap}: {problem}"
-    return None
+def _chunk_faults(case: Case, value: Any) -> Iterator[str]:
+    ids, limit, overlap = case
+    got = [np.asarray(chunk).ravel().tolist() for chunk in value]
+    if len(set(ids)) == len(ids):
+        yield from (
+            f"{len(ids)} tokens, max_seq_length {limit}, overlap {overlap}: {fault}"
+            for fault in _cut(ids, limit, overlap, got)
+        )
+    repeats = "your cuts are right where every token occurs once, and wrong where tokens repeat"
+    for number, chunk in enumerate(got, start=1):
+        if _start(ids, chunk) is None:
+            left_out = len(set(chunk)) == len(chunk)
+            why = "a token that occurs again is left out" if left_out else "it is no run of the text"
+            yield f"{repeats}: look at chunk {number}, {why}."
+    if any(_cut(ids, limit, overlap, got)):
+        yield f"{repeats}: a place that is looked up by its token is the first place that holds such a token."
 
 
-def _repeated(found: list[list[int]], ids: Sequence[int], limit: int, overlap: int) -> str | None:
-    """What is wrong with chunks whose place is known by what stands in them: so many tokens occur together once."""
-    runs: list[list[int]] = []
-    for number, chunk in enumerate(found, start=1):
-        start = next((i for i in range(len(ids)) if list(ids[i : i + len(chunk)]) == chunk), None)
-        if not chunk or start is None:
-            lost = (
-                "a token that occurs again is left out" if len(set(chunk)) == len(chunk) else "it is no run of the text"
-            )
-            return f"look at chunk {number}, {lost}."
-        runs.append(list(range(start, start + len(chunk))))
-    if _length(runs, limit) or _lost(runs, len(ids)) or _shared(runs, len(ids), limit - SPECIAL, overlap):
-        return "a place that is looked up by its token is the first place that holds such a token."
-    return None
+def _start(ids: list[int], chunk: list[int]) -> int | None:
+    """Where a chunk begins; so many tokens occur together once."""
+    return next((i for i in range(len(ids)) if chunk and ids[i : i + len(chunk)] == chunk), None)
 
 
-def _no_run(found: list[list[int | None]]) -> str | None:
-    for number, chunk in enumerate(found, start=1):
+def _cut(ids: list[int], limit: int, overlap: int, got: list[list[int]]) -> Iterator[str]:
+    """What is wrong with chunks, the gravest first."""
+    if not got:
+        yield f"a text of {len(ids)} tokens gives no chunk at all: a short text is one chunk."
+    for number, chunk in enumerate(got, start=1):
         if not chunk:
-            return f"chunk {number} is empty."
-        if None in chunk:
-            return f"chunk {number} has tokens that aren't in the text; add none, neither padding nor special tokens."
-        if chunk != list(range(chunk[0] or 0, (chunk[0] or 0) + len(chunk))):
-            return f"chunk {number} isn't a run of neighbouring tokens in the order of the text."
-    return None
-
-
-def _length(runs: list[list[int]], limit: int) -> str | None:
-    longest = max(map(len, runs))
+            yield f"chunk {number} is empty."
+        if set(chunk) - set(ids):
+            yield f"chunk {number} has tokens that aren't in the text; add none, neither padding nor special tokens."
+        if _start(ids, chunk) is None:
+            yield f"chunk {number} isn't a run of neighbouring tokens in the order of the text."
+    longest, size = max(map(len, got)), limit - SPECIAL
     if longest > limit:
-        return f"a chunk has {longest} tokens, more than the model reads."
-    if longest + SPECIAL > limit:
-        return f"a chunk has {longest} tokens, and the model puts {SPECIAL} of its own to them: leave room for those."
-    return None
-
-
-def _lost(runs: list[list[int]], tokens: int) -> str | None:
-    missing = sorted(set(range(tokens)) - {place for run in runs for place in run})
-    if not missing:
-        return None
-    if len(runs) == 1:
-        return f"only the first chunk is there, and {len(missing)} tokens are lost, as by truncation."
-    if missing[0] > max(run[-1] for run in runs):
-        return f"the last {len(missing)} tokens are in no chunk."
-    return f"{len(missing)} tokens between two chunks are in neither."
-
-
-def _shared(runs: list[list[int]], tokens: int, size: int, overlap: int) -> str | None:
-    for number, (before, after) in enumerate(itertools.pairwise(runs), start=2):
-        if after[0] < before[0]:
-            return f"chunk {number} begins before the one before it; keep the order of the text."
-        if after[-1] <= before[-1]:
-            return f"chunk {number} lies wholly in the one before it and adds nothing."
-        common = before[-1] - after[0] + 1
-        if common <= 0:
-            return f"chunks {number - 1} and {number} share nothing: an answer across the cut is whole in neither."
-        if common < overlap:
-            return f"chunks {number - 1} and {number} share {common} tokens, fewer than the overlap."
-    needed = max(1, math.ceil((tokens - overlap) / (size - overlap)))
+        yield f"a chunk has {longest} tokens, more than the model reads."
+    if longest > size:
+        yield f"a chunk has {longest} tokens, and the model puts {SPECIAL} of its own to them: leave room for those."
+    runs = [range(start := _start(ids, chunk) or 0, start + len(chunk)) for chunk in got]
+    yield from _lost(runs, len(ids))
+    yield from _shared(runs, overlap)
+    needed = max(1, math.ceil((len(ids) - overlap) / (size - overlap)))
     if len(runs) > needed:
-        return f"{len(runs)} chunks where {needed} would do: neighbours share more than they need."
-    return None
+        yield f"{len(runs)} chunks where {needed} would do: neighbours share more than they need."
 
 
-Config = Mapping[str, Any]
-Rule = Callable[[Config], bool]
+def _lost(runs: list[range], tokens: int) -> Iterator[str]:
+    missing = sorted(set(range(tokens)).difference(*runs))
+    if missing and len(runs) == 1:
+        yield f"only the first chunk is there, and {len(missing)} tokens are lost, as by truncation."
+    if missing and missing[0] >= max(run.stop for run in runs):
+        yield f"the last {len(missing)} tokens are in no chunk."
+    if missing:
+        yield f"{len(missing)} tokens between two chunks are in neither."
 
 
-def _reaches(config: Config) -> int:
+def _shared(runs: list[range], overlap: int) -> Iterator[str]:
+    for number, (before, after) in enumerate(itertools.pairwise(runs), start=2):
+        common = before.stop - after.start
+        if after.start < before.start:
+            yield f"chunk {number} begins before the one before it; keep the order of the text."
+        if after.stop <= before.stop:
+            yield f"chunk {number} lies wholly in the one before it and adds nothing."
+        if common <= 0:
+            yield f"chunks {number - 1} and {number} share nothing: an answer across the cut is whole in neither."
+        if common < overlap:
+            yield f"chunks {number - 1} and {number} share {common} tokens, fewer than the overlap."
+
+
+# 15.2
+
+Rule = Callable[[SimpleNamespace], bool]  # of a deployment
+
+
+def _reaches(config: SimpleNamespace) -> int:
     """Tokens of the longest text that is handed to the model, after chunking if there is any."""
-    return int(min(config["longest_text"], config["chunk_tokens"] or config["longest_text"]))
+    return int(min(config.longest_text, config.chunk_tokens or config.longest_text))
 
 
-def _unit(config: Config) -> bool:
-    return bool(config["model_ends_in_normalize"] or config["normalize_embeddings"])
+def _unit(config: SimpleNamespace) -> bool:
+    return bool(config.model_ends_in_normalize or config.normalize_embeddings)
 
 
 def _one_side(side: str) -> Rule:
-    return lambda c: bool(c["prompts"][side] != c["trained_prompts"][side])
+    return lambda c: bool(c.prompts[side] != c.trained_prompts[side])
 
 
 FAULTS: dict[str, Rule] = {
-    "lengths": lambda c: c["metric"] == "dot" and not _unit(c),
-    "prompts": lambda c: c["prompts"] != c["trained_prompts"],
-    "truncation": lambda c: _reaches(c) > c["max_seq_length"],
-    "untrained": lambda c: c["max_seq_length"] > c["trained_tokens"],
-    "padding": lambda c: c["batches"] == "arrival order, by count" and c["mixed_lengths"],
-    "cold": lambda c: c["model_loaded"] == "per request" or c["weights"] == "hub",
+    "lengths": lambda c: c.metric == "dot" and not _unit(c),
+    "prompts": lambda c: c.prompts != c.trained_prompts,
+    "truncation": lambda c: _reaches(c) > c.max_seq_length,
+    "untrained": lambda c: c.max_seq_length > c.trained_tokens,
+    "padding": lambda c: c.batches == "arrival order, by count" and c.mixed_lengths,
+    "cold": lambda c: c.model_loaded == "per request" or c.weights == "hub",
 }
-# What is usually taken for each fault, and what to say of it.
-AUDIT_MISTAKES: dict[str, tuple[str, Rule]] = {
-    "cosine divides by the lengths itself, so it needs no unit vectors": ("lengths", lambda c: not _unit(c)),
-    "a model that ends in Normalize gives unit vectors whether you ask or not": (
-        "lengths",
-        lambda c: c["metric"] == "dot" and not c["normalize_embeddings"],
-    ),
-    "normalize_embeddings makes unit vectors of any model's": (
-        "lengths",
-        lambda c: c["metric"] == "dot" and not c["model_ends_in_normalize"],
-    ),
-    "every dot product is reported, and on unit vectors it is the cosine": ("lengths", lambda c: c["metric"] == "dot"),
-    "only the query's prompt is looked at, and documents have one too": ("prompts", _one_side("query")),
-    "only the document's prompt is looked at, and queries have one too": ("prompts", _one_side("document")),
-    "a prompt is also wrong where the model was trained without": (
-        "prompts",
-        lambda c: c["prompts"] != c["trained_prompts"] and any(c["trained_prompts"].values()),
-    ),
-    "only a missing prompt is reported, and another model's is wrong too": (
-        "prompts",
-        lambda c: any(c["trained_prompts"].values()) and not any(c["prompts"].values()),
-    ),
-    "chunks can be longer than max_seq_length, and are cut then": (
-        "truncation",
-        lambda c: c["chunk_tokens"] is None and c["longest_text"] > c["max_seq_length"],
-    ),
-    "a long text that is cut into chunks that fit loses nothing": (
-        "truncation",
-        lambda c: c["longest_text"] > c["max_seq_length"],
-    ),
-    "the size of chunks is no matter where every text is shorter": (
-        "truncation",
-        lambda c: (c["chunk_tokens"] or c["longest_text"]) > c["max_seq_length"],
-    ),
-    "what is exactly as long as max_seq_length is read whole": (
-        "truncation",
-        lambda c: _reaches(c) >= c["max_seq_length"],
-    ),
-    "the special tokens are in these lengths already": (
-        "truncation",
-        lambda c: _reaches(c) + SPECIAL > c["max_seq_length"],
-    ),
-    "what cuts is max_seq_length, not what the model could read": (
-        "truncation",
-        lambda c: _reaches(c) > c["trained_tokens"],
-    ),
-    "a limit below what the model was trained for is no fault of this kind": (
-        "untrained",
-        lambda c: c["max_seq_length"] != c["trained_tokens"],
-    ),
-    "the two limits are the wrong way round: the fault is to read further than in training": (
-        "untrained",
-        lambda c: c["max_seq_length"] < c["trained_tokens"],
-    ),
-    "texts of one length have nothing to pad": ("padding", lambda c: c["batches"] == "arrival order, by count"),
-    "batches of similar lengths hold little padding, whatever the mixture": ("padding", lambda c: c["mixed_lengths"]),
-    "weights on the disk don't help a model that is loaded for each request": (
-        "cold",
-        lambda c: c["weights"] == "hub",
-    ),
-    "no request waits where the model is loaded at start, but from the hub the start fails when the hub does": (
-        "cold",
-        lambda c: c["model_loaded"] == "per request",
-    ),
-    "either of the two makes it cold, it doesn't take both": (
-        "cold",
-        lambda c: c["model_loaded"] == "per request" and c["weights"] == "hub",
-    ),
-}
+
+
+def audit(deployment: Mapping[str, Any], **rules: Rule) -> dict[str, bool]:
+    """Reference: each fault's name, and whether the deployment has it."""
+    return {fault: bool(rule(SimpleNamespace(**deployment))) for fault, rule in (FAULTS | rules).items()}
+
+
 E5, NONE = {"query": "query: ", "document": "passage: "}, {"query": "", "document": ""}
 BGE = {"query": "Represent this sentence for searching relevant passages: ", "document": ""}
 # Trained with, used with.
@@ -245,11 +174,6 @@ TOKENS: tuple[tuple[int, int, int | str, int | None], ...] = (
     (4, 4, 9, 4),
     (4, 8, SHORT, None),
 )
-
-
-def audit(deployment: Config) -> dict[str, bool]:
-    """Reference: each fault's name, and whether the deployment has it."""
-    return {fault: bool(rule(deployment)) for fault, rule in FAULTS.items()}
 
 
 def _audit_cases(seed: int) -> list[Case]:
@@ -284,41 +208,115 @@ def _deployment(kinds: tuple[int, ...], base: int) -> dict[str, Any]:
     }
 
 
-def _judge_audit(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    configs = [config for (config,) in cases]
-    for value in values:
-        if isinstance(value, str | int | float) or (strange := set(value) - set(FAULTS)):
-            name = repr(sorted(map(str, strange))[0]) if not isinstance(value, str | int | float) else repr(value)
-            return f"{name} is no fault of the table; return a dict of its six names, each True or False."
-        if isinstance(value, Mapping) and (missing := set(FAULTS) - set(value)):
-            return f"{sorted(missing)[0]!r} isn't in what you return: each fault gets True or False."
-        if isinstance(value, Mapping) and any(said not in (True, False) for said in value.values()):
-            return "a fault is neither True nor False."
-    for fault, rule in FAULTS.items():
-        said = [bool(value[fault]) if isinstance(value, Mapping) else fault in value for value in values]
-        right = [bool(rule(config)) for config in configs]
-        if said == right:
-            continue
-        wrong = [i for i, (one, other) in enumerate(zip(said, right, strict=True)) if one != other]
-        told = f"{fault}: wrong for {len(wrong)} of {len(configs)} deployments."
-        for sentence, (of, mistake) in AUDIT_MISTAKES.items():
-            if of == fault and said == [bool(mistake(config)) for config in configs]:
-                return f"{told} Mind this: {sentence}."
-        first = wrong[0]
-        return f"{told} For {dict(configs[first])} you say {said[first]}, and it is {right[first]}."
-    return None
+@dataclass(frozen=True)
+class Fault:
+    """Whether a deployment has one of the faults, from a dict of all, or from a set or list of those that it has."""
 
+    name: str
+
+    def read(self, value: Any, right: Any) -> bool:
+        """True or False."""
+        if not isinstance(value, set | list | tuple | Mapping):
+            raise MalformedError(f"{str(value)[:60]!r} is no dict of the table's six faults, each True or False.")
+        names = set(value)
+        if strange := sorted(map(repr, names - FAULTS.keys())):
+            raise MalformedError(
+                f"{strange[0]:.60} is no fault of the table; return a dict of its six names, each True or False."
+            )
+        if not isinstance(value, Mapping):
+            return self.name in names
+        if missing := sorted(FAULTS.keys() - names):
+            raise MalformedError(f"{missing[0]!r} isn't in what you return: each fault gets True or False.")
+        if value[self.name] not in (True, False):
+            raise MalformedError(f"{self.name} is neither True nor False.")
+        return bool(value[self.name])
+
+    def same(self, one: bool, other: bool) -> bool:
+        """Whether both are said or neither."""
+        return one == other
+
+    def difference(self, got: bool, right: bool) -> str:
+        """Both, with the name."""
+        return f"{self.name} is {got} instead of {right}"
+
+
+# What is usually taken for each fault.
+MISTAKES: dict[str, dict[str, Rule]] = {
+    "lengths": {
+        "cosine divides by the lengths itself, so it needs no unit vectors": lambda c: not _unit(c),
+        "a model that ends in Normalize gives unit vectors whether you ask or not": lambda c: (
+            c.metric == "dot" and not c.normalize_embeddings
+        ),
+        "normalize_embeddings makes unit vectors of any model's": lambda c: (
+            c.metric == "dot" and not c.model_ends_in_normalize
+        ),
+        "every dot product is reported, and on unit vectors it is the cosine": lambda c: c.metric == "dot",
+    },
+    "prompts": {
+        "only the query's prompt is looked at, and documents have one too": _one_side("query"),
+        "only the document's prompt is looked at, and queries have one too": _one_side("document"),
+        "a prompt is also wrong where the model was trained without": lambda c: (
+            c.prompts != c.trained_prompts and any(c.trained_prompts.values())
+        ),
+        "only a missing prompt is reported, and another model's is wrong too": lambda c: (
+            any(c.trained_prompts.values()) and not any(c.prompts.values())
+        ),
+    },
+    "truncation": {
+        "chunks can be longer than max_seq_length, and are cut then": lambda c: (
+            c.chunk_tokens is None and c.longest_text > c.max_seq_length
+        ),
+        "a long text that is cut into chunks that fit loses nothing": lambda c: c.longest_text > c.max_seq_length,
+        "the size of chunks is no matter where every text is shorter": lambda c: (
+            (c.chunk_tokens or c.longest_text) > c.max_seq_length
+        ),
+        "what is exactly as long as max_seq_length is read whole": lambda c: _reaches(c) >= c.max_seq_length,
+        "the special tokens are in these lengths already": lambda c: _reaches(c) + SPECIAL > c.max_seq_length,
+        "what cuts is max_seq_length, not what the model could read": lambda c: _reaches(c) > c.trained_tokens,
+    },
+    "untrained": {
+        "a limit below what the model was trained for is no fault of this kind": lambda c: (
+            c.max_seq_length != c.trained_tokens
+        ),
+        "the two limits are the wrong way round: the fault is to read further than in training": lambda c: (
+            c.max_seq_length < c.trained_tokens
+        ),
+    },
+    "padding": {
+        "texts of one length have nothing to pad": lambda c: c.batches == "arrival order, by count",
+        "batches of similar lengths hold little padding, whatever the mixture": lambda c: c.mixed_lengths,
+    },
+    "cold": {
+        "weights on the disk don't help a model that is loaded for each request": lambda c: c.weights == "hub",
+        "no request waits where the model is loaded at start, but from the hub the start fails when the hub does": (
+            lambda c: c.model_loaded == "per request"
+        ),
+        "either of the two makes it cold, it doesn't take both": lambda c: (
+            c.model_loaded == "per request" and c.weights == "hub"
+        ),
+    },
+}
+AUDIT = InTurn(
+    *(
+        ByReference(
+            audit,
+            Fault(name),
+            "Its line of the table compares two or three entries.",
+            {sentence: {name: rule} for sentence, rule in mistakes.items()},
+            about=lambda deployment: f" for {deployment}",
+        )
+        for name, mistakes in MISTAKES.items()
+    )
+)
+
+
+# 15.3
 
 Row = dict[str, Any]
 Latencies = Mapping[str, Sequence[float]]
+Interval = tuple[float, float]
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-TOLERANCE = 0.0025  # of an interval's ends, such as by z = 2 for 1.96
-EXPLAINED = 0.003  # of the ends, where a mistake's own are told from others'
-
-
-def assess(deployments: Latencies, objective_ms: float, share: float) -> dict[str, Row]:
-    """Reference: nearest-rank percentiles, the exact interval of the share within the objective, and a verdict."""
-    return {name: _row(latencies, objective_ms, share) for name, latencies in deployments.items()}
+TOLERANCE = 0.003  # of an interval's ends, such as by z = 2 for 1.96, or a bootstrap's from a mistake's
 
 
 def nearest_rank(latencies: Sequence[float], share: float) -> float:
@@ -326,69 +324,55 @@ def nearest_rank(latencies: Sequence[float], share: float) -> float:
     return sorted(latencies)[math.ceil(round(share * len(latencies), 9)) - 1]
 
 
-def exact_interval(within: int, requests: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson's interval of a share."""
-    found = stats.binomtest(within, requests).proportion_ci(confidence, method="exact")
-    return float(found.low), float(found.high)
+def exact_interval(within: int, requests: int, confidence: float = 0.95, method: str = "exact") -> Interval:
+    """Clopper and Pearson's interval of a share, or another of SciPy's."""
+    interval = stats.binomtest(within, requests).proportion_ci(confidence, method=method)
+    return float(interval.low), float(interval.high)
 
 
-def wilson(within: int, requests: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(within: int, requests: int, confidence: float = 0.95) -> Interval:
     """Wilson's interval of a share."""
-    found = stats.binomtest(within, requests).proportion_ci(confidence, method="wilson")
-    return float(found.low), float(found.high)
+    return exact_interval(within, requests, confidence, "wilson")
 
 
-def jeffreys(within: int, requests: int) -> tuple[float, float]:
+def jeffreys(within: int, requests: int) -> Interval:
     """Jeffreys' interval of a share, 95%: quantiles of a beta distribution, 0 and 1 where none or all were within."""
     low, high = stats.beta.ppf((0.025, 0.975), within + 0.5, requests - within + 0.5)
     return float(low) if within else 0.0, float(high) if within < requests else 1.0
 
 
-def bell_interval(within: int, requests: int) -> tuple[float, float]:
+def bell_interval(within: int, requests: int) -> Interval:
     """Wald's interval: the share plus and minus 1.96 standard errors."""
     rate = within / requests
     half = 1.96 * math.sqrt(rate * (1 - rate) / requests)
     return rate - half, rate + half
 
 
-METHODS = (exact_interval, wilson, jeffreys)
-
-
-def promise(low: float, high: float, share: float) -> str:
+def promise(row: Row, within: float, share: float, objective_ms: float) -> str:
     """ "meets" if the whole interval keeps the promise, "misses" if none of it does, else "open"."""
-    return "meets" if low >= share else "misses" if high < share else "open"
+    return "meets" if row["low"] >= share else "misses" if row["high"] < share else "open"
 
 
-def _row(
-    latencies: Sequence[float],
+def assess(
+    deployments: Latencies,
     objective_ms: float,
     share: float,
     *,
     percentile: Callable[[Sequence[float], float], float] = nearest_rank,
-    strict: bool = False,
-    interval: Callable[[int, int], tuple[float, float]] = exact_interval,
-    decide: Callable[[Row, float, float, float], str] = lambda row, rate, share, limit: promise(
-        row["low"], row["high"], share
-    ),
-    drop: bool = False,
-) -> Row:
-    """The reference, and with an argument changed one of the usual mistakes."""
-    counted = [ms for ms in latencies if ms < math.inf] if drop else latencies
-    within = sum(ms < objective_ms if strict else ms <= objective_ms for ms in counted)
-    row: Row = {name: float(percentile(latencies, q)) for name, q in SHARES.items()}
-    row["low"], row["high"] = interval(within, len(counted))
-    return row | {"verdict": decide(row, within / len(counted), share, objective_ms)}
-
-
-def _wrongly(**change: Any) -> Callable[..., dict[str, Row]]:
-    return lambda deployments, objective, share: {
-        name: _row(latencies, objective, share, **change) for name, latencies in deployments.items()
-    }
-
-
-def _bell(latencies: Sequence[float], share: float) -> float:
-    known = np.array([ms for ms in latencies if ms < math.inf])
-    return float(known.mean() + stats.norm.ppf(share) * known.std())
+    counts: Callable[[float, float], bool] = lambda ms, objective_ms: ms <= objective_ms,
+    interval: Callable[[int, int], Interval] = exact_interval,
+    verdict: Callable[[Row, float, float, float], str] = promise,
+    answered: bool = False,
+) -> dict[str, Row]:
+    """Reference: nearest-rank percentiles, the exact interval of the share within the objective, and a verdict."""
+    rows: dict[str, Row] = {}
+    for name, latencies in deployments.items():
+        requests = [ms for ms in latencies if ms < math.inf] if answered else latencies
+        within = sum(counts(ms, objective_ms) for ms in requests)
+        row: Row = {key: float(percentile(latencies, q)) for key, q in SHARES.items()}
+        row["low"], row["high"] = interval(within, len(requests))
+        rows[name] = row | {"verdict": verdict(row, within / len(requests), share, objective_ms)}
+    return rows
 
 
 def _interpolated(latencies: Sequence[float], share: float) -> float:
@@ -396,55 +380,18 @@ def _interpolated(latencies: Sequence[float], share: float) -> float:
         return float(np.quantile(latencies, share))
 
 
-PERCENTILE_MISTAKES = {
-    "the latencies aren't sorted before one is picked": _wrongly(
-        percentile=lambda ms, q: ms[math.ceil(round(q * len(ms), 9)) - 1]
-    ),
-    "a value between two requests is made up by interpolation; take the nearest rank": _wrongly(
-        percentile=_interpolated
-    ),
-    "the place is one too far: the k-th smallest has index k - 1": _wrongly(
-        percentile=lambda ms, q: sorted(ms)[min(len(ms) - 1, math.floor(q * len(ms) + 1e-9))]
-    ),
-    "requests that got no answer (infinite) are left out, and they are the slowest of all": _wrongly(
-        percentile=lambda ms, q: nearest_rank([x for x in ms if x < math.inf], q), drop=True
-    ),
-    "mean and standard deviation describe a bell curve, and latencies have a long tail": _wrongly(percentile=_bell),
-}
-INTERVAL_MISTAKES = {
-    "a request that takes exactly the objective is within it": _wrongly(strict=True),
-    "the share is of the answered requests; those without an answer weren't within the objective": _wrongly(drop=True),
-    "both ends are the measured share; say how far the true one may lie from it": _wrongly(
-        interval=lambda k, n: (k / n, k / n)
-    ),
-    "the ends are in percent; give shares from 0 to 1": _wrongly(
-        interval=lambda k, n: (100 * exact_interval(k, n)[0], 100 * exact_interval(k, n)[1]),
-        decide=lambda row, rate, share, limit: promise(row["low"] / 100, row["high"] / 100, share),
-    ),
-    "the interval is that of the share outside the objective": _wrongly(interval=lambda k, n: exact_interval(n - k, n)),
-    "an interval of 95% leaves 2.5% outside on each side, and yours leaves 5%": _wrongly(
-        interval=lambda k, n: exact_interval(k, n, 0.9)
-    ),
-    "z = 1.645 leaves 5% outside on each side; 95% takes 1.96": _wrongly(interval=lambda k, n: wilson(k, n, 0.9)),
-    "that is a bound on one side alone": _wrongly(interval=lambda k, n: (exact_interval(k, n, 0.9)[0], 1.0)),
-    "standard errors, or a bootstrap, leave no doubt where every request was within, and there is some": _wrongly(
-        interval=bell_interval
-    ),
-}
-VERDICT_MISTAKES = {
-    "the measured share alone decides, and luck may have made it": _wrongly(
-        decide=lambda row, rate, share, limit: "meets" if rate >= share else "misses"
-    ),
-    "p95 decides, whatever share was promised": _wrongly(
-        decide=lambda row, rate, share, limit: "meets" if row["p95"] <= limit else "misses"
-    ),
-    "the ends are swapped: to meet it, even the low end must reach the share": _wrongly(
-        decide=lambda row, rate, share, limit: "meets" if row["high"] >= share else "misses"
-    ),
-    "the median decides, and half of the people wait longer": _wrongly(
-        decide=lambda row, rate, share, limit: "meets" if row["p50"] <= limit else "misses"
-    ),
-}
+def _bell(latencies: Sequence[float], share: float) -> float:
+    known = np.array([ms for ms in latencies if ms < math.inf])
+    return float(known.mean() + stats.norm.ppf(share) * known.std())
+
+
+def _decided(key: str, meets: Callable[[Any, float, float], bool]) -> dict[str, Any]:
+    """The verdict by one number of a row, the share and the objective, which is never open."""
+
+    def verdict(row: Row, within: float, share: float, objective_ms: float) -> str:
+        return "meets" if meets((row | {"within": within})[key], share, objective_ms) else "misses"
+
+    return {"verdict": verdict}
 
 
 def _assess_cases(seed: int) -> list[Case]:
@@ -472,70 +419,114 @@ def _assess_cases(seed: int) -> list[Case]:
     return cases
 
 
-def _judge_assess(cases: Sequence[Case], values: Sequence[Any]) -> str | None:
-    got = [{name: _checked(value[name]) for name in case[0]} for case, value in zip(cases, values, strict=True)]
-    by_method = [[_wrongly(interval=method)(*case) for case in cases] for method in METHODS]
-    right = next((rows for rows in by_method if _agree(got, rows, ("low", "high"))), by_method[0])
-    stages = (
-        (tuple(SHARES), PERCENTILE_MISTAKES, "look at its definition in the docstring"),
-        (("low", "high"), INTERVAL_MISTAKES, "count the requests within, divide by all, and take an interval of 95%"),
-        (("verdict",), VERDICT_MISTAKES, "hold both ends against the share"),
-    )
-    for keys, mistakes, advice in stages:
-        wrong = next(
-            (
-                (i, name, key)
-                for i, rows in enumerate(right)
-                for name in rows
-                for key in keys
-                if not _same(key, got[i][name][key], rows[name][key])
+@dataclass(frozen=True)
+class Columns:
+    """Some columns of a report with a row a deployment: dicts in a dict, or a data frame of pandas."""
+
+    names: tuple[str, ...]
+    of: Form
+
+    def read(self, value: Any, right: Any) -> dict[str, Row]:
+        """Name to the columns."""
+        try:
+            return {row: {name: self.of.read(value[row][name], None) for name in self.names} for row in right}
+        except (LookupError, TypeError):
+            names = ", ".join(self.names)
+            raise MalformedError(f"return a dict from each deployment to a dict with {names} in it.") from None
+
+    def same(self, one: dict[str, Row], other: dict[str, Row]) -> bool:
+        """Whether nothing differs."""
+        return not self._differing(one, other)
+
+    def difference(self, got: dict[str, Row], right: dict[str, Row]) -> str:
+        """The first that differs."""
+        row, name = self._differing(got, right)[0]
+        return f"{name} of {row!r} is {self.of.difference(got[row][name], right[row][name])}"
+
+    def _differing(self, one: dict[str, Row], other: dict[str, Row]) -> list[tuple[str, str]]:
+        places = itertools.product(other, self.names)
+        return [(row, name) for row, name in places if not self.of.same(one[row][name], other[row][name])]
+
+
+METHODS = ({"interval": wilson}, {"interval": jeffreys})
+ASSESS = InTurn(
+    ByReference(
+        assess,
+        Columns(tuple(SHARES), Number()),
+        "Look at its definition in the docstring.",
+        mistakes={
+            "the latencies aren't sorted before one is picked": {
+                "percentile": lambda ms, q: ms[math.ceil(round(q * len(ms), 9)) - 1]
+            },
+            "a value between two requests is made up by interpolation; take the nearest rank": {
+                "percentile": _interpolated
+            },
+            "the place is one too far: the k-th smallest has index k - 1": {
+                "percentile": lambda ms, q: sorted(ms)[min(len(ms) - 1, math.floor(q * len(ms) + 1e-9))]
+            },
+            "requests that got no answer (infinite) are left out, and they are the slowest of all": {
+                "percentile": lambda ms, q: nearest_rank([x for x in ms if x < math.inf], q)
+            },
+            "mean and standard deviation describe a bell curve, and latencies have a long tail": {"percentile": _bell},
+        },
+    ),
+    ByReference(
+        assess,
+        Columns(("low", "high"), Number(rtol=TOLERANCE, atol=TOLERANCE)),
+        "Count the requests within, divide by all, and take an interval of 95%.",
+        alternatives=METHODS,
+        mistakes={
+            "a request that takes exactly the objective is within it": {"counts": operator.lt},
+            "the share is of the answered requests; those without an answer weren't within the objective": {
+                "answered": True
+            },
+            "both ends are the measured share; say how far the true one may lie from it": {
+                "interval": lambda k, n: (k / n, k / n)
+            },
+            "the ends are in percent; give shares from 0 to 1": {
+                "interval": lambda k, n: tuple(100 * end for end in exact_interval(k, n))
+            },
+            "the interval is that of the share outside the objective": {
+                "interval": lambda k, n: exact_interval(n - k, n)
+            },
+            "an interval of 95% leaves 2.5% outside on each side, and yours leaves 5%": {
+                "interval": lambda k, n: exact_interval(k, n, 0.9)
+            },
+            "z = 1.645 leaves 5% outside on each side; 95% takes 1.96": {"interval": lambda k, n: wilson(k, n, 0.9)},
+            "that is a bound on one side alone": {"interval": lambda k, n: (exact_interval(k, n, 0.9)[0], 1.0)},
+            "standard errors, or a bootstrap, leave no doubt where every request was within, and there is some": {
+                "interval": bell_interval
+            },
+        },
+    ),
+    ByReference(
+        assess,
+        Columns(("verdict",), Exactly()),
+        "Hold both ends against the share.",
+        alternatives=METHODS,
+        mistakes={
+            "the measured share alone decides, and luck may have made it": _decided(
+                "within", lambda within, share, objective_ms: within >= share
             ),
-            None,
-        )
-        if wrong is None:
-            continue
-        i, name, key = wrong
-        told = f"{key} of {name!r} is {_shown(got[i][name][key])} and should be {_shown(right[i][name][key])}"
-        for sentence, mistake in mistakes.items():
-            if _agree(got, [mistake(*case) for case in cases], keys, tolerance=EXPLAINED):
-                return f"{told}: {sentence}."
-        return f"{told}: {advice}."
-    return None
-
-
-def _checked(row: Mapping[str, Any]) -> Row:
-    return {key: str(row[key]) if key == "verdict" else float(row[key]) for key in (*SHARES, "low", "high", "verdict")}
-
-
-def _agree(
-    got: list[dict[str, Row]], rows: list[dict[str, Row]], keys: Sequence[str], *, tolerance: float = TOLERANCE
-) -> bool:
-    """Whether all rows of all cases say the same."""
-    return all(
-        _same(key, mine[name][key], theirs[name][key], tolerance)
-        for mine, theirs in zip(got, rows, strict=True)
-        for name in theirs
-        for key in keys
-    )
-
-
-def _same(key: str, one: Any, other: Any, tolerance: float = TOLERANCE) -> bool:
-    if key == "verdict":
-        return bool(one == other)
-    if key in SHARES:
-        return math.isclose(one, other, rel_tol=1e-6) or (math.isnan(other) and not math.isfinite(one))
-    return bool(abs(one - other) <= tolerance * max(1, abs(other)))
-
-
-def _shown(value: Any) -> str:
-    return repr(value) if isinstance(value, str) else f"{value:.3f}"
+            "p95 decides, whatever share was promised": _decided(
+                "p95", lambda p95, share, objective_ms: p95 <= objective_ms
+            ),
+            "the ends are swapped: to meet it, even the low end must reach the share": _decided(
+                "high", lambda high, share, objective_ms: high >= share
+            ),
+            "the median decides, and half of the people wait longer": _decided(
+                "p50", lambda p50, share, objective_ms: p50 <= objective_ms
+            ),
+        },
+    ),
+)
 
 
 TASKS = {
     task.id: task
     for task in (
-        Task("15.1", _chunk_cases, _judge_chunks),
-        Task("15.2", _audit_cases, _judge_audit),
-        Task("15.3", _assess_cases, _judge_assess),
+        Task("15.1", _chunk_cases, ByBehaviour(_chunk_faults)),
+        Task("15.2", _audit_cases, AUDIT),
+        Task("15.3", _assess_cases, ASSESS),
     )
 }

@@ -7,42 +7,25 @@ import torch
 
 from helpers.exercises import lesson_01 as one
 
-normalize = torch.nn.functional.normalize
-
-
-def mask3(mask: torch.Tensor) -> torch.Tensor:
-    return mask.unsqueeze(-1).float()
-
-
-def ids(tokenizer: Any, text: str, **options: Any) -> int:
-    return len(tokenizer(text, verbose=False, **options)["input_ids"])
-
-
 MISTAKES: dict[str, dict[str, Any]] = {
     "01.1": {
-        "includes the padding": lambda t, m: t.mean(dim=1),
-        "a sum, not a mean": lambda t, m: (t * mask3(m)).sum(dim=1),
-        "counted in the division": lambda t, m: (t * mask3(m)).mean(dim=1),
-        "CLS pooling": lambda t, m: t[:, 0],
-        "unit vectors": lambda t, m: normalize(one.mean_pooling(t, m), dim=1),
-        "maximum over the tokens": lambda t, m: t.masked_fill(m.unsqueeze(-1) == 0, -torch.inf).amax(dim=1),
+        "CLS pooling": lambda t, m: [row[0].tolist() for row in t],
+        "maximum over the tokens": lambda t, m: [
+            row[keep.bool()].max(dim=0).values for row, keep in zip(t, m, strict=True)
+        ],
         "reduce the axis of the tokens": lambda t, m: t.mean(dim=2),
     },
     "01.2": {
-        "order of dot products": lambda q, d: np.argsort(-(d @ q)),
-        "turned round": lambda q, d: one.rank_documents(q, d)[::-1],
         "not similarities": lambda q, d: d @ q,
-        "Euclidean distances": lambda q, d: np.argsort(np.linalg.norm(d - q, axis=1)),
-        "their first order": lambda q, d: list(range(len(d))),
-        "every document's number": lambda q, d: one.rank_documents(q, d)[:3],
+        "every document's number": lambda q, d: np.argsort(d @ q)[:3],
+        "least similar comes first": lambda q, d: torch.cosine_similarity(
+            torch.tensor(d), torch.tensor(q)[None]
+        ).argsort(),
     },
     "01.3": {
-        "counts words": lambda t, k, m: max(0, len(t.split()) - m),
-        "special tokens [CLS] and [SEP]": lambda t, k, m: max(0, ids(k, t, add_special_tokens=False) - m),
-        "counts characters": lambda t, k, m: max(0, len(t) - m),
-        "never go below 0": lambda t, k, m: ids(k, t) - m,
-        "take away what fits": lambda t, k, m: ids(k, t),
-        "truncate before you counted": lambda t, k, m: max(0, ids(k, t, truncation=True, max_length=m) - m),
+        "[CLS] and [SEP]": lambda t, k, m: max(0, len(k.tokenize(t)) - m),
+        "truncate before you counted": lambda t, k, m: len(k(t, truncation=True, max_length=m)["input_ids"][m:]),
+        "below 0": lambda t, k, m: len(k.encode(t, verbose=False)) - m,
     },
 }
 

@@ -2,7 +2,6 @@
 
 import base64
 import itertools
-import json
 import math
 import struct
 from collections.abc import Callable
@@ -23,38 +22,10 @@ def by_room(tokens: int, queued: int, limit: int, tokens_per_s: float) -> list[A
     return [413, None] if tokens > limit else [429, np.int64(-((room - tokens) // tokens_per_s))]
 
 
-def waiting(wait: Callable[[int, int, int, float], Any]) -> Callable[..., Any]:
-    """An answer with the right status and another Retry-After."""
-
-    def admit(tokens: int, queued: int, limit: int, tokens_per_s: float) -> Any:
-        status, seconds = eleven.admit(tokens, queued, limit, tokens_per_s)
-        return status, seconds and wait(tokens, queued, limit, tokens_per_s)
-
-    return admit
-
-
-def own_tokens_forgotten(tokens: int, queued: int, limit: int, tokens_per_s: float) -> Any:
-    status, seconds = eleven.admit(tokens, queued, limit, tokens_per_s)
-    return (200, None) if status == 429 and queued <= limit else (status, seconds)
-
-
 def never_too_large(tokens: int, queued: int, limit: int, tokens_per_s: float) -> Any:
     if queued + tokens <= limit:
         return 200, None
     return 429, math.ceil((queued + tokens - limit) / tokens_per_s)
-
-
-def below_the_limit(tokens: int, queued: int, limit: int, tokens_per_s: float) -> Any:
-    return (429, 1) if queued + tokens == limit else eleven.admit(tokens, queued, limit, tokens_per_s)
-
-
-def full_is_too_large(tokens: int, queued: int, limit: int, tokens_per_s: float) -> Any:
-    return (413, None) if tokens >= limit else eleven.admit(tokens, queued, limit, tokens_per_s)
-
-
-def always_a_wait(tokens: int, queued: int, limit: int, tokens_per_s: float) -> Any:
-    status, seconds = eleven.admit(tokens, queued, limit, tokens_per_s)
-    return status, seconds or 0
 
 
 def places(requests: list[list[str]]) -> Places:
@@ -81,8 +52,8 @@ def in_batches(
     }
 
 
-def gathered(requests: list[list[str]], found: dict[tuple[int, int], Any]) -> list[Any]:
-    return [[np.asarray(found[r, t]) for t in range(len(texts))] for r, texts in enumerate(requests)]
+def gathered(requests: list[list[str]], vectors: dict[tuple[int, int], Any]) -> list[Any]:
+    return [[np.asarray(vectors[r, t]) for t in range(len(texts))] for r, texts in enumerate(requests)]
 
 
 def longest_first(encode: Encode, requests: list[list[str]], budget: int) -> Any:
@@ -122,11 +93,11 @@ def planned(plan: Callable[[list[int], int], list[int]]) -> Callable[..., Any]:
     def serve(encode: Encode, requests: list[list[str]], budget: int) -> Any:
         length = {(r, t): len(requests[r][t].split()) for r, t in places(requests)}
         order = iter(sorted(length, key=lambda place: length[place]))
-        found: dict[tuple[int, int], Any] = {}
+        vectors: dict[tuple[int, int], Any] = {}
         for size in plan(sorted(length.values()), budget):
             batch = list(itertools.islice(order, size))
-            found.update(zip(batch, encode([requests[r][t] for r, t in batch]), strict=True))
-        return gathered(requests, found)
+            vectors.update(zip(batch, encode([requests[r][t] for r, t in batch]), strict=True))
+        return gathered(requests, vectors)
 
     return serve
 
@@ -183,36 +154,17 @@ def by_struct(vectors: Any, tokens: list[int], model: str, encoding_format: str)
     return {"data": data, "usage": usage, "model": model, "object": "list"}
 
 
-def changed(change: Callable[[dict[str, Any], Any, list[int], str], Any]) -> Callable[..., Any]:
-    """The right body with something changed in it."""
-
-    def answer(vectors: Any, tokens: list[int], model: str, encoding_format: str) -> Any:
-        body = eleven.answer(vectors, tokens, model, encoding_format)
-        change(body, vectors, tokens, encoding_format)
-        return body
-
-    return answer
-
-
-def coded(code: Callable[[Any], Any]) -> Callable[..., Any]:
+def with_bytes(code: Callable[[Any], Any]) -> Callable[..., Any]:
     """The right body, with the vectors put into base64 in another way."""
 
-    def change(body: dict[str, Any], vectors: Any, tokens: list[int], encoding_format: str) -> None:
+    def answer(vectors: Any, tokens: list[int], model: str, encoding_format: str) -> Any:
+        body = by_struct(vectors, tokens, model, encoding_format)
         if encoding_format == "base64":
             for entry, row in zip(body["data"], vectors, strict=True):
                 entry["embedding"] = code(row)
+        return body
 
-    return changed(change)
-
-
-def text(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
-
-
-def usage(prompt: Callable[[list[int]], int], total: Callable[[list[int]], int]) -> Callable[..., Any]:
-    return changed(
-        lambda body, v, tokens, e: body.update(usage={"prompt_tokens": prompt(tokens), "total_tokens": total(tokens)})
-    )
+    return answer
 
 
 RIGHT: dict[str, list[Any]] = {
@@ -223,19 +175,10 @@ RIGHT: dict[str, list[Any]] = {
 
 MISTAKES: dict[str, dict[str, Any]] = {
     "11.1": {
-        "own tokens belong in the sum": own_tokens_forgotten,
         "never fits: a 413": never_too_large,
-        "It fits exactly": below_the_limit,
-        "A request as large as the queue still fits": full_is_too_large,
-        "only a 429 is worth a second try": always_a_wait,
-        "comes back before there is room": waiting(lambda t, q, limit, rate: int((q + t - limit) / rate)),
-        "a wait in whole seconds needs no second more": waiting(
-            lambda t, q, limit, rate: int((q + t - limit) / rate) + 1
-        ),
-        "when the queue is empty": waiting(lambda t, q, limit, rate: math.ceil((q + t) / rate)),
-        "those are milliseconds": waiting(lambda t, q, limit, rate: math.ceil(1000 * (q + t - limit) / rate)),
-        "holds whole seconds": waiting(lambda t, q, limit, rate: (q + t - limit) / rate),
-        "leaves the client to guess": waiting(lambda t, q, limit, rate: None),
+        "return two things": lambda *case: by_room(*case)[0],
+        "it is True": lambda *case: (by_room(*case)[0], True),
+        "not made of real numbers": lambda *case: ["200", None],
     },
     "11.2": {
         "get each other's vectors": not_scattered,
@@ -249,30 +192,11 @@ MISTAKES: dict[str, dict[str, Any]] = {
         "computed more than once": twice,
     },
     "11.3": {
-        "that is float64": coded(lambda row: text(row.astype("<f8").tobytes())),
-        "that is float16": coded(lambda row: text(row.astype("<f2").tobytes())),
-        "big-endian": coded(lambda row: text(row.astype(">f4").tobytes())),
-        "holds the printed numbers": coded(lambda row: text(json.dumps(row.tolist()).encode())),
-        "b64encode gives bytes": coded(lambda row: base64.b64encode(row.tobytes())),
-        "keeps the b'' of Python's bytes": coded(lambda row: str(base64.b64encode(row.tobytes()))),
-        "hex, which isn't base64": coded(lambda row: row.tobytes().hex()),
-        "isn't base64 as clients read it": coded(lambda row: base64.encodebytes(row.tobytes()).decode()),
-        "encoding_format is base64, and it returns list": coded(lambda row: row.tolist()),
-        "usage counts the 5 texts": usage(len, len),
-        "Object of type int64": usage(np.sum, np.sum),
-        "an embedding generates nothing": usage(sum, lambda tokens: 0),
-        "it counts from 0": changed(lambda body, v, t, e: [d.update(index=d["index"] + 1) for d in body["data"]]),
-        "use .tolist()": changed(
-            lambda body, v, t, e: (
-                [d.update(embedding=row) for d, row in zip(body["data"], v, strict=True)] if e == "float" else None
-            )
-        ),
-        "NumPy's own": changed(
-            lambda body, v, t, e: (
-                [d.update(embedding=list(row)) for d, row in zip(body["data"], v, strict=True)]
-                if e == "float"
-                else None
-            )
-        ),
+        "that is float64": with_bytes(lambda row: base64.b64encode(row.astype(float).tobytes()).decode()),
+        "holds the printed numbers": with_bytes(lambda row: base64.b64encode(str(row.tolist()).encode()).decode()),
+        "b64encode gives bytes": with_bytes(base64.b64encode),
+        "return a dict": lambda *case: list(by_struct(*case).values()),
+        "look up object, data, model and usage by name": lambda *case: by_struct(*case) | {"object": "embeddings"},
+        "data is a list of 4 instead of a list of 5": lambda v, t, m, e: by_struct(v[1:], t, m, e),
     },
 }

@@ -1,5 +1,6 @@
 """Answers to exercise 13. `MISTAKES` maps a task to {part of the sentence it must get: answer}."""
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -16,11 +17,11 @@ def by_cuts(counts: Any, shards: Any) -> Any:
 
 def by_ranks(counts: Any, shards: Any) -> Any:
     """Sorted by length, then dealt out to and fro."""
-    found = np.zeros(len(counts), dtype=int)
+    shard_of = np.zeros(len(counts), dtype=int)
     there_and_back = [*range(shards), *reversed(range(shards))]
     for rank, row in enumerate(np.argsort(counts)):
-        found[row] = there_and_back[rank % (2 * shards)]
-    return found.tolist()
+        shard_of[row] = there_and_back[rank % (2 * shards)]
+    return shard_of.tolist()
 
 
 def by_trying(nodes: Any, each: Any, task: Any) -> Any:
@@ -56,8 +57,15 @@ def in_hours(texts: Any, rate: Any, startup: Any, usd: Any, deadline: Any) -> An
 
 def none_where_none_is_enough(*case: Any) -> Any:
     """A mistake: nothing comes back where no number of machines is enough."""
-    plan = thirteen.fewest_machines(*case)
-    return None if plan == thirteen.NEVER else plan
+    plan = in_hours(*case)
+    return plan if plan[0] else None
+
+
+def never_late(texts: Any, rate: Any, startup: Any, usd: Any, deadline: Any) -> Any:
+    """A mistake: a deadline within the start-up gets a plan all the same."""
+    machines = max(1, math.ceil(texts / rate / (deadline * 3600 - startup or 1)))
+    hours = (startup + texts / rate / machines) / 3600
+    return machines, hours, machines * hours * usd
 
 
 RIGHT: dict[str, list[Any]] = {
@@ -66,11 +74,15 @@ RIGHT: dict[str, list[Any]] = {
     "13.3": [thirteen.fewest_machines, by_counting_up, in_hours],
 }
 MISTAKES: dict[str, dict[str, Any]] = {
-    "13.1": dict(thirteen.ASSIGN_MISTAKES),
-    "13.2": dict(thirteen.ACTOR_MISTAKES),
-    "13.3": thirteen.MACHINES_MISTAKES
-    | {
-        "no number of machines is done before its own start-up ends": thirteen.never_late,
-        "return (0, math.inf, math.inf), not None": none_where_none_is_enough,
+    "13.1": {
+        "shards are numbered from 0": lambda counts, n: by_cuts(counts, n) + 1,
+        "there are more shards than asked for": lambda counts, n: by_cuts(counts, n + 1),
+        "there is not one number for each row": lambda counts, n: by_cuts(counts, n)[1:],
+        "the number of a shard is whole": lambda counts, n: by_cuts(counts, n) + 0.5,
+        "give each row, the longest first": lambda counts, n: by_cuts(np.sqrt(counts), n),
+    },
+    "13.3": {
+        "no number of machines is done before its own start-up ends": never_late,
+        "where no machines are enough, (0, math.inf, math.inf), not None": none_where_none_is_enough,
     },
 }

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy import stats
 
 from helpers.exercises import lesson_15 as fifteen
 
-SPECIAL = fifteen.SPECIAL
+SPECIAL = 2
 
 
 def evenly(ids: Any, limit: Any, overlap: Any) -> Any:
@@ -23,12 +24,12 @@ def evenly(ids: Any, limit: Any, overlap: Any) -> Any:
 
 def unfolded(ids: Any, limit: Any, overlap: Any) -> Any:
     """Tensors in a tuple; the last chunk reaches back so that it is full."""
-    size, found, start = limit - SPECIAL, [], 0
+    size, cut, start = limit - SPECIAL, [], 0
     while True:
         start = min(start, max(0, len(ids) - size))
-        found.append(torch.tensor(ids[start : start + size]))
+        cut.append(torch.tensor(ids[start : start + size]))
         if start + size >= len(ids):
-            return tuple(found)
+            return tuple(cut)
         start += size - overlap
 
 
@@ -39,7 +40,8 @@ def chunked(
 ) -> Callable[..., Any]:
     def answer(ids: Any, limit: Any, overlap: Any) -> Any:
         long = size(limit)
-        return fifteen.windows(ids, long, step(long, overlap), end(len(ids), long, overlap))
+        starts = range(0, max(1, end(len(ids), long, overlap)), step(long, overlap))
+        return [ids[start : start + long] for start in starts]
 
     return answer
 
@@ -50,22 +52,17 @@ def unguarded(ids: Any, limit: Any, overlap: Any) -> Any:
 
 
 def padded(ids: Any, limit: Any, overlap: Any) -> Any:
-    found = fifteen.chunks(ids, limit, overlap)
-    return [chunk + [0] * (limit - SPECIAL - len(chunk)) for chunk in found]
+    return [chunk + [0] * (limit - SPECIAL - len(chunk)) for chunk in chunked()(ids, limit, overlap)]
 
 
 def without_repeats(ids: Any, limit: Any, overlap: Any) -> Any:
-    return [list(dict.fromkeys(chunk)) for chunk in fifteen.chunks(ids, limit, overlap)]
+    return [list(dict.fromkeys(chunk)) for chunk in chunked()(ids, limit, overlap)]
 
 
 def by_token(ids: Any, limit: Any, overlap: Any) -> Any:
     """Each chunk begins where its first token does, as `index` finds it."""
-    starts = [ids.index(chunk[0]) for chunk in fifteen.chunks(ids, limit, overlap)]
+    starts = [ids.index(chunk[0]) for chunk in chunked()(ids, limit, overlap)]
     return [ids[start : start + limit - SPECIAL] for start in starts]
-
-
-def as_a_set(deployment: Any) -> Any:
-    return {fault for fault, there in fifteen.audit(deployment).items() if there}
 
 
 def as_numpy(deployment: Any) -> Any:
@@ -73,7 +70,7 @@ def as_numpy(deployment: Any) -> Any:
     d = deployment
     unit = d["model_ends_in_normalize"] or d["normalize_embeddings"]
     reaches = min(length for length in (d["longest_text"], d["chunk_tokens"]) if length is not None)
-    found = {
+    faults = {
         "padding": d["mixed_lengths"] and "arrival" in d["batches"],
         "cold": not (d["model_loaded"] == "at start" and d["weights"] == "disk"),
         "lengths": not unit and d["metric"] == "dot",
@@ -81,27 +78,39 @@ def as_numpy(deployment: Any) -> Any:
         "untrained": d["trained_tokens"] < d["max_seq_length"],
         "prompts": any(d["prompts"][side] != d["trained_prompts"][side] for side in ("query", "document")),
     }
-    return {fault: np.bool_(there) for fault, there in found.items()}
+    return {fault: np.bool_(there) for fault, there in faults.items()}
 
 
-def mistaken(fault: str, rule: Callable[..., bool]) -> Callable[..., Any]:
-    return lambda deployment: fifteen.audit(deployment) | {fault: bool(rule(deployment))}
+def as_a_set(deployment: Any) -> Any:
+    return {fault for fault, there in as_numpy(deployment).items() if there}
 
 
-def assessed(interval: Callable[[Any, float], tuple[float, float]]) -> Callable[..., Any]:
-    """numpy's inverted distribution function, and another interval of the share."""
+def assessed(interval: Callable[[Any, float], tuple[float, ...]], method: Any = "inverted_cdf") -> Callable[..., Any]:
+    """A percentile of numpy's, and another interval of the share."""
 
     def answer(deployments: Any, objective_ms: Any, share: Any) -> Any:
         rows = {}
         for name, latencies in deployments.items():
             ms = np.array(latencies)
-            p50, p95, p99 = np.quantile(ms, [0.5, 0.95, 0.99], method="inverted_cdf")
+            with np.errstate(invalid="ignore"):  # between two infinite ones
+                p50, p95, p99 = np.quantile(ms, [0.5, 0.95, 0.99], method=method)
             low, high = interval(ms <= objective_ms, share)
-            verdict = fifteen.promise(low, high, share)
+            verdict = "open" if low < share <= high else "meets" if high >= share else "misses"
             rows[name] = {"p50": p50, "p95": p95, "p99": p99, "low": low, "high": high, "verdict": verdict}
         return rows
 
     return answer
+
+
+def as_a_frame(*case: Any) -> Any:
+    """A data frame with a column a deployment."""
+    return pd.DataFrame(assessed(by_wilson)(*case))
+
+
+def as_rows(*case: Any) -> Any:
+    """A Series for each deployment, with its name and the number of its requests too."""
+    rows = assessed(by_wilson)(*case)
+    return {name: pd.Series(row | {"name": name, "requests": len(case[0][name])}) for name, row in rows.items()}
 
 
 def by_bootstrap(within: Any, share: float) -> tuple[float, float]:
@@ -125,7 +134,7 @@ def by_wilson(within: Any, share: float, z: float = 1.96) -> tuple[float, float]
 RIGHT: dict[str, list[Any]] = {
     "15.1": [fifteen.chunks, evenly, unfolded],
     "15.2": [fifteen.audit, as_numpy, as_a_set],
-    "15.3": [fifteen.assess, assessed(by_wilson), assessed(by_jeffreys)],
+    "15.3": [fifteen.assess, assessed(by_wilson), assessed(by_jeffreys), as_a_frame, as_rows],
 }
 MISTAKES: dict[str, dict[str, Any]] = {
     "15.1": {
@@ -144,8 +153,19 @@ MISTAKES: dict[str, dict[str, Any]] = {
         "aren't in the text": padded,
         "a token that occurs again is left out": without_repeats,
         "looked up by its token": by_token,
-        "isn't a run of neighbouring tokens": lambda *case: [sorted(c) for c in fifteen.chunks(*case)],
+        "isn't a run of neighbouring tokens": lambda *case: [sorted(c) for c in chunked()(*case)],
     },
-    "15.2": {sentence: mistaken(*change) for sentence, change in fifteen.AUDIT_MISTAKES.items()},
-    "15.3": fifteen.PERCENTILE_MISTAKES | fifteen.INTERVAL_MISTAKES | fifteen.VERDICT_MISTAKES,
+    "15.2": {
+        "'speed' is no fault": lambda deployment: as_numpy(deployment) | {"speed": True},
+        "'cold' is no dict": lambda deployment: "cold",
+        "'cold' isn't in": lambda deployment: {k: v for k, v in as_numpy(deployment).items() if k != "cold"},
+        "neither True nor False": lambda deployment: as_numpy(deployment) | {"cold": 0.5},
+    },
+    "15.3": {
+        "from each deployment": lambda *case: list(assessed(by_wilson)(*case).values()),
+        "interpolation": assessed(by_wilson, method="linear"),
+        "standard errors, or a bootstrap": assessed(by_bootstrap),
+        "z = 1.645": assessed(lambda within, share: by_wilson(within, share, 1.645)),
+        "in percent": assessed(lambda within, share: tuple(100 * end for end in by_wilson(within, share))),
+    },
 }

@@ -11,7 +11,7 @@ import torch
 
 from helpers import benchmark, data, models
 from helpers.checks import check, hint, task
-from helpers.checks.judges import ByReference
+from helpers.checks.judges import ByReference, InTurn
 from helpers.errors import CourseError
 from helpers.exercises import lesson_14 as fourteen
 from tools.build import manifest
@@ -40,7 +40,7 @@ def test_right_answers_pass_whatever_library_they_use(task_id: str) -> None:
 def declared(task_id: str) -> dict[str, Any]:
     """The mistakes that a task's own block declares: sentence to an answer that makes it."""
     judge = task(task_id).judge
-    return {s: judge.mistaken(s) for s in judge.mistakes} if isinstance(judge, ByReference) else {}
+    return {s: judge.mistaken(s) for s in judge.mistakes} if isinstance(judge, ByReference | InTurn) else {}
 
 
 @pytest.mark.parametrize("task_id", TASKS)

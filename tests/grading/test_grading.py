@@ -21,7 +21,7 @@ if sys.platform != "linux":
     pytest.skip("grading runs on Linux", allow_module_level=True)
 from nbgrader.api import Gradebook
 
-from helpers.checks import task
+from helpers.checks import check, task
 from helpers.errors import CourseError
 from tests.checks.test_exercises import MISTAKES, RIGHT, TASKS, declared
 from tests.grading.wired import Wired
@@ -177,16 +177,18 @@ HEAVY = ("01.3", "02.2", "04.1", "06.3", "06.4", "14.5")  # models: two mistakes
 
 
 @pytest.mark.parametrize("task_id", TASKS)
-def test_over_the_wire_each_answer_is_judged_as_in_place(task_id: str, rooms: Rooms) -> None:
-    usual = MISTAKES.get(task_id, {}) | declared(task_id)
-    right, wrong = RIGHT[task_id], dict(list(usual.items())[: 2 if task_id in HEAVY else None])
-    functions = {f"right {i}": answer for i, answer in enumerate(right)} | wrong
+def test_over_the_wire_an_answer_gets_the_sentence_status_and_points_of_the_notebook(
+    task_id: str, rooms: Rooms
+) -> None:
+    mistakes = MISTAKES.get(task_id, {}) | declared(task_id)
+    functions = dict(list(mistakes.items())[: 2 if task_id in HEAVY else None])
+    functions |= {f"right {i}": answer for i, answer in enumerate(RIGHT[task_id])}
     with Wired(functions, rooms) as submission:
-        for name in functions:
+        for name, function in functions.items():
             (answer,) = submission.answers(name, task_id)
-            outcome = judged(task(task_id), answer, 0 if name in wrong else SEED)
-            assert outcome.status == ("wrong" if name in wrong else "right"), outcome
-            assert name not in wrong or name in outcome.message
+            outcome = judged(task(task_id), answer, SEED)
+            assert outcome == check(task_id, function, seed=SEED), name
+            assert outcome.status == ("wrong" if name in mistakes else "right"), outcome
 
 
 # From files to marks: the handful that goes through nbgrader
