@@ -67,8 +67,8 @@ def _parts(root: Path, lesson: dict[str, Any], words: dict[str, str]) -> dict[Pa
         path: filled(f"{template}.txt", words) if first else path.read_text(encoding="utf-8")
         for path, template in ((exercise, "exercise"), (module, "module"), (answers, "answers"))
     }
-    # ruff joins the lines of a dict of one task
-    one = r"^TASKS = \{task\.id: task for task in \((.+),\)\}$"
+    # ruff joins the lines of a short dict
+    one = r"^TASKS = \{task\.id: task for task in \((.+?),?\)\}$"
     spread = r"TASKS = {\n    task.id: task\n    for task in (\n        \1,\n    )\n}"
     begun[module] = re.sub(one, spread, begun[module], flags=re.MULTILINE)
     folded = r"^# %% \[markdown\]\n(?:#(?! %%).*\n)*?# <details><summary>Solution"
