@@ -6,7 +6,7 @@
 # - **tell** the four kinds of weights apart, and what may be concluded from each,
 # - **find** your way: lessons, exercises, times.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 
 # %%
 import pandas as pd

@@ -6,7 +6,7 @@
 # - **explain** pooling and normalisation by computing both by hand,
 # - **catch** the two silent failures of every encoder: cut-off texts and wrong similarity.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 #
 # Outside this course you would install the library with `pip install sentence-transformers`.
 

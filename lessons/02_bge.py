@@ -6,7 +6,7 @@
 # - **place** the query instruction on the right side, and get the same vectors from two libraries,
 # - **decide** by order or by a threshold of your own, never by a borrowed one, and choose a size.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 #
 # BGE is the embedding family of the Beijing Academy of Artificial Intelligence (BAAI). Its English models are
 # plain BERT encoders, the smallest at home on a CPU. What goes wrong with them goes wrong with other families

@@ -6,7 +6,7 @@
 # - **fuse** the three with weights that you chose on some queries and judged on others,
 # - **budget** tokens and bytes: what is cut off, what is stored, what half precision changes.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 #
 # Outside this course you would install the library with `pip install FlagEmbedding`. Minutes and memory above are
 # for the bundled model. With the hub in reach the second cell fetches BGE-M3 itself, a large download, and on a CPU

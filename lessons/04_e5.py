@@ -6,7 +6,7 @@
 # - **explain** what a low temperature does to cosines, and decide by rank instead of by level,
 # - **judge** what multilingual-e5 and e5-mistral read, weigh and need.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 
 # %% tags=["parameters"]
 source: str = "auto"  # where the family's weights come from: auto, hub or stand-in

@@ -6,7 +6,7 @@
 # - **explain** why a decoder's attention and its pooling belong together,
 # - **catch** a model that silently runs with the wrong attention, in a second, before you index anything.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 #
 # GTE means General Text Embeddings, a family from Alibaba. Its first models are small English encoders; its later
 # ones are rebuilt language models. This lesson uses both to show what a *prefix*, an *instruction* and a *causal

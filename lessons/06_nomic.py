@@ -6,7 +6,7 @@
 # - **choose** how many dimensions and bytes to keep from a curve with intervals,
 # - **decide** whether a long document is truncated, cut into passages or read whole, and what each costs.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 #
 # Nomic Embed is known for three things: vectors that may be shortened, a context of 8192 tokens, and openness
 # beyond the weights. Each is a claim that you can test. Outside this course you would install what is needed

@@ -7,7 +7,7 @@
 # - **explain** how the current architectures differ, and compute a static model's vectors by hand,
 # - **compare** models from a catalogue of facts, and check a model's card against the model itself.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 #
 # Most models of the lessons before date from 2021 to 2024. This one is about what came after, and about how to
 # read such news. It ends before the decision: lesson 08 chooses.

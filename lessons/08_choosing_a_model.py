@@ -6,7 +6,7 @@
 # - **trade** a published score against a measured speed, on one named benchmark,
 # - **settle** the choice by measuring the last candidates on data of your own.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 #
 # Lesson 07 read the catalogue; this lesson decides with it. Nowhere does it end in one winner for everybody. A
 # decision is a filter, then a trade-off, then a measurement. Three words come with the catalogue:

@@ -6,7 +6,7 @@
 # - **check** a model's metadata and its zero-shot share before you believe a score,
 # - **evaluate** a model on a task of your own with `mteb`, and get the same figure from the course's helpers.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 #
 # The [leaderboard](https://huggingface.co/spaces/mteb/leaderboard) is a page over a Python library, `mteb`. All that
 # it filters by is in the library, and the library works offline. Lesson 08 used the scores; here is where they come

@@ -6,7 +6,7 @@
 # - **explain** each rung from one text a call to unpadded and quantised encoding, and what limits the last,
 # - **encode** a large file so that it can be killed at any moment and goes on.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 #
 # A collection is encoded once, and again with each change of model. On a CPU that can take days, and part of
 # them goes into *padding*: numbers that fill a batch and are thrown away. This lesson finds that part and takes it

@@ -6,7 +6,7 @@
 # - **find** what breaks a small server: load, a long text, an empty list, a client without a key,
 # - **decide** between a server of your own and a ready one, and size the machine for it.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 #
 # Twenty lines of Python make a model into a service. This lesson starts with these twenty lines, breaks them one by
 # one, mends what broke, and ends at `helpers/server`, which speaks OpenAI's protocol. Every server in here runs

@@ -7,7 +7,7 @@
 # - **hold** a break-even against capacity, peaks, spare machines and people, and see where it can't be reached,
 # - **decide** under uncertainty, from ranges instead of single numbers, and for reasons other than cost.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 #
 # Embedding can be bought by the token or run on machines bought by the hour. Which is cheaper is a sum, and most
 # such sums are wrong in the same few ways. No price stands in this text: all are printed from the course's price

@@ -6,7 +6,7 @@
 # - **size** such a pool so that it doesn't starve the tasks that feed it, and say what happens when a process dies,
 # - **decide** from hours and dollars whether more machines pay, how many, and whether Ray is the right way at all.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 #
 # One process that encodes in a loop is simple, and lessons 10 and 11 made it fast. This lesson is about a corpus that
 # would keep it busy for days. Everything here runs on one machine, with two CPUs for Ray; what is said about more

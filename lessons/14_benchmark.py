@@ -6,7 +6,7 @@
 # - **read** its ranking: shared ranks, intervals, and the front of quality and speed,
 # - **judge** what it leaves open.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 #
 # This notebook is also the report: papermill fills the next cell with your parameters and keeps the executed
 # copy. `papermill --help-notebook notebooks/14_benchmark.ipynb` lists them.

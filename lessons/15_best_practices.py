@@ -6,7 +6,7 @@
 # - **tell** which of the usual rules hold here, which don't, and on what the others depend,
 # - **decide** with percentiles and intervals whether a deployment keeps what was promised.
 #
-# {{minutes}} minutes · up to {{memory_mb}} MB of memory · up to {{download_mb}} MB to download, nothing without a hub
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
 #
 # Lists of dos and don'ts go from page to page. Most of their lines are true of some model, some load and some
 # machine, and are repeated as if of all. This last lesson takes the best known and measures each in a few lines of

@@ -1,10 +1,11 @@
 """The course as a web site, for Sphinx: `make site` builds it offline into site/_build/html.
 
 The source folder is the repository itself, so a link between two notebooks is one in the site too, and nothing is
-copied or executed. While Sphinx reads, README.md gets the table of contents from course.toml, and each task of an
-exercise gets its solution, folded.
+copied or executed. While Sphinx reads, README.md becomes the front page: `front.md`, the lessons of course.toml, and
+how to run it. Each task of an exercise gets its hints and its solution, folded.
 """
 
+import html
 import json
 import re
 import shutil
@@ -17,9 +18,13 @@ from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parent.parent
 COURSE = tomllib.loads((ROOT / "course.toml").read_text(encoding="utf-8"))
+TASKS = tomllib.loads((ROOT / "helpers" / "exercises" / "tasks.toml").read_text(encoding="utf-8"))
+HINT = re.compile(r'hint\("([\d.]+)"')
+MARKER = re.compile(r"^ *### (?:BEGIN|END) SOLUTION\n?", re.MULTILINE)
 
 project = html_title = COURSE["title"]
-copyright = "texts and data CC BY 4.0, code Apache 2.0"
+author = "the course's authors"
+copyright = "the course's authors; texts and data CC BY 4.0, code Apache 2.0"
 extensions = ["myst_nb"]
 root_doc = "README"
 include_patterns = ["*.md", "deploy/README.md", "docs/*.md", "notebooks/*.ipynb", "exercises/*/*.ipynb"]
@@ -30,23 +35,44 @@ nb_ipywidgets_js: dict[str, Any] = {}  # by default from a CDN; no page holds a 
 myst_heading_anchors = 3
 html_theme = "sphinx_book_theme"
 html_theme_options = {"navbar_persistent": []}  # one search field, beside the page
+html_static_path = ["static"]
+html_css_files = ["course.css"]
 html_copy_source = True  # what the download button gives: a learner's copy, without solutions
 
 
-def pages() -> list[str]:
-    """Every page below the front page, in the order of the course: an exercise follows its lesson."""
-    order = ["docs/learners"]
+def groups() -> dict[str, list[str]]:
+    """Every page below the front page, by its group in the navigation; an exercise follows its lesson."""
+    course = []
     for lesson in COURSE["lesson"]:
         name = lesson["name"]
-        order += [f"notebooks/{name}", *([f"exercises/{name}/{name}"] if "exercise" in lesson else [])]
-    guides = sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
-    order += [f"docs/{name}" for name in guides if name != "learners"]
-    return [*order, "deploy/README", "CONTRIBUTING", "CHANGELOG", "SECURITY"]
+        course += [f"notebooks/{name}", *([f"exercises/{name}/{name}"] if "exercise" in lesson else [])]
+    guides = [f"docs/{path.stem}" for path in sorted((ROOT / "docs").glob("*.md")) if path.stem != "learners"]
+    project_pages = ["CONTRIBUTING", "CHANGELOG", "SECURITY"]
+    return {
+        "Begin": ["docs/learners"],
+        "Lessons and exercises": course,
+        "Guides": [*guides, "deploy/README"],
+        "The project": project_pages,
+    }
 
 
-def contents() -> str:
-    """The table of contents, shown beside every page."""
-    return "\n\n```{toctree}\n:hidden:\n:maxdepth: 1\n\n" + "\n".join(pages()) + "\n```\n"
+def front() -> str:
+    """The front page for readers: what one learns, the lessons, how to run it, and the navigation beside every page."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = ["| lesson | minutes | exercise |", "|---|---|---|"]
+    for lesson in COURSE["lesson"]:
+        name, exercise = lesson["name"], lesson.get("exercise")
+        title = f"[{name[:2]} {lesson['title']}](notebooks/{name}.ipynb)"
+        task = (
+            f"[{exercise['title']}](exercises/{name}/{name}.ipynb), {exercise['minutes']} minutes" if exercise else ""
+        )
+        rows.append(f"| {title} | {lesson['minutes']} | {task} |")
+    trees = [
+        f"```{{toctree}}\n:hidden:\n:maxdepth: 1\n:caption: {caption}\n\n" + "\n".join(names) + "\n```"
+        for caption, names in groups().items()
+    ]
+    begin = (ROOT / "site" / "front.md").read_text(encoding="utf-8")
+    return "\n\n".join([begin, "\n".join(rows), readme[readme.index("## Two commands") :], *trees]) + "\n"
 
 
 def with_solutions(exercise: str, solved: str) -> str:
@@ -61,6 +87,9 @@ def with_solutions(exercise: str, solved: str) -> str:
             waiting = []
         elif cell["source"] != answers[cell["id"]]["source"]:
             waiting.append(folded(answers[cell["id"]]))
+        elif asked := HINT.search("".join(cell["source"])):
+            cells.append(hints(cell["id"], TASKS[asked[1]]["hints"]))
+            continue
         text, _, _ = "".join(cell["source"]).partition("<details>")  # a link to the solutions, which now stand here
         cells.append(cell | {"source": text})
     return json.dumps(notebook | {"cells": cells + waiting})
@@ -68,8 +97,20 @@ def with_solutions(exercise: str, solved: str) -> str:
 
 def folded(answer: dict[str, Any]) -> dict[str, Any]:
     """The cell of a solution behind a line to click on."""
-    told = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
-    return answer | {"id": f"{answer['id']}-solution", "metadata": {"tags": ["hide-cell"], "mystnb": told}}
+    prompts = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+    source = MARKER.sub("", "".join(answer["source"]))
+    metadata = {"tags": ["hide-cell"], "mystnb": prompts}
+    return answer | {"id": f"{answer['id']}-solution", "source": source, "metadata": metadata}
+
+
+def hints(cell_id: str, texts: list[str]) -> dict[str, Any]:
+    """A task's hints, each behind a line to click on; a page can't run `hint`."""
+    coded = [re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False)) for text in texts]
+    source = "\n".join(
+        f'<details class="hint"><summary>Hint {number} of {len(coded)}</summary><p>{text}</p></details>'
+        for number, text in enumerate(coded, start=1)
+    )
+    return {"cell_type": "markdown", "id": f"{cell_id}-hints", "metadata": {}, "source": source}
 
 
 def with_links(notebook: str) -> str:
@@ -87,7 +128,8 @@ def complete(app: Sphinx, page: str, source: list[str]) -> None:
     """Add to a page what the site has and its file hasn't."""
     if page == root_doc:
         app.env.note_dependency(ROOT / "course.toml")
-        source[0] += contents()
+        app.env.note_dependency(ROOT / "site" / "front.md")
+        source[0] = front()
     elif page.startswith("notebooks/"):
         source[0] = with_links(source[0])
     elif page.startswith("exercises/"):

@@ -68,6 +68,10 @@ def _notebook(source: Path, lesson: dict[str, Any]) -> Any:
     facts = {k: str(v) for k, v in lesson.items()} | {
         f"exercise_{k}": str(v) for k, v in lesson.get("exercise", {}).items()
     }
+    megabytes = lesson["download_mb"]
+    facts["download"] = (
+        f"up to {megabytes} MB to download, nothing without a hub" if megabytes else "nothing to download"
+    )
     tasks = [checks.task(task_id) for task_id in lesson.get("exercise", {}).get("tasks", [])]
     facts["exercise_points"] = str(sum(task.points for task in tasks))
     facts |= {task.id: f"{task.id} {task.title} ({task.points} points)" for task in tasks}

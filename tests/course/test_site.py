@@ -18,12 +18,14 @@ from filelock import FileLock
 from lxml import html
 from playwright.sync_api import Browser, Page, expect
 
+from helpers import checks
 from tools.build import ROOT, manifest
 
 pytest_plugins = ["tests.course.browser"]
 
 LESSONS = manifest()
 EXERCISES = [lesson["name"] for lesson in LESSONS if "exercise" in lesson]
+EXERCISE_TASKS = {lesson["name"]: lesson["exercise"]["tasks"] for lesson in LESSONS if "exercise" in lesson}
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -111,9 +113,12 @@ def test_an_exercise_shows_each_solution_folded_and_gives_the_learners_copy_to_d
     root = html.parse(site / "exercises" / name / f"{name}.html").getroot()
     solutions = nbformat.read(ROOT / "solutions" / name / f"{name}.ipynb", as_version=4)
     solved = [cell.source for cell in solutions.cells if cell.metadata.get("nbgrader", {}).get("solution")]
+    solved = [re.sub(r"(?m)^ *### (?:BEGIN|END) SOLUTION\n?", "", text) for text in solved]
     folded = root.xpath("//details[contains(@class, 'hide')]")
     assert [next(part.iter("pre")).text_content().strip() for part in folded] == [text.strip() for text in solved]
     assert not root.xpath("//details[@open]")
+    hints = [hint for task in EXERCISE_TASKS[name] for hint in checks.task(task).hints]
+    assert len(root.xpath("//details[contains(@class, 'hint')]")) == len(hints)
     (link,) = root.xpath("//a[contains(@class, 'btn-download-source-button')]/@href")
     learners = ROOT / "exercises" / name / f"{name}.ipynb"
     assert (site / "exercises" / name / link).resolve().read_bytes() == learners.read_bytes()
