@@ -16,6 +16,7 @@ from typing import Any
 from helpers import files
 
 HEAD_BYTES = 65_536
+RECIPE = "1"  # of putting a folder together; a change of it gives a new folder, so that nobody keeps an old one
 CONTENTS = "contents.json"
 WEIGHTS = "model.safetensors"
 
@@ -65,7 +66,7 @@ class Packaged:
 
     def folder(self, root: Path) -> Path:
         """Where it is kept in the cache folder `root`."""
-        return root / f"{self.name}-{self.weights_sha256[:8]}"
+        return root / f"{self.name}-{self.weights_sha256[:8]}-{RECIPE}"
 
 
 MPNET = Packaged(

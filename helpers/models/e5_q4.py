@@ -37,6 +37,7 @@ WEIGHTS_A_BLOCK = 32
 FLOAT, BLOCKS = 0, 1
 PIECES = 250_002
 SPECIAL = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": PIECES - 1}  # XLM-R's ids
+NORMALISED = "normalised.json"  # the file's map, kept for the test that the tokenizer's own steps do the same
 PROMPTS = {"query": "query: ", "document": "passage: "}
 # NFKC changes these two and XLM-R's own map, of an older Unicode, keeps them. A code point that Unicode will never
 # give to a character hides them from it, written twice over where a text holds that code point itself.
@@ -278,6 +279,7 @@ def convert(file: Path, folder: Path) -> None:
             # Without it transformers looks for them in tokenizer.json, and parses 17 MB twice.
             "added_tokens_decoder": {str(i): {"content": piece, **_added(piece)} for piece, i in SPECIAL.items()},
         },
+        NORMALISED: {str(point): text for point, text in content.normalised.items()},
         "modules.json": [
             {"idx": i, "name": str(i), "path": path, "type": f"{kind}.{module}"}
             for i, (path, module) in enumerate(modules.items())
