@@ -276,9 +276,7 @@ for name in contestants:
     rows.append({"model": name, **level, "nDCG@10": metrics.estimate(metrics.mean, of_query[name])})
 cold, warm = "temperature 0.01", "temperature 0.1"
 level = {name: np.median(random_pairs[name]) for name in contestants}
-print(
-    f"median cosine of random passages: {level[warm]:.2f} at 0.1, {level[cold]:.2f} at 0.01, {e5_name} {level[e5_name]:.2f}"
-)
+print(f"median cosine of random passages: {level[warm]:.2f} at 0.1, {level[cold]:.2f} at 0.01, E5 {level[e5_name]:.2f}")
 pd.DataFrame(rows).style.hide(axis="index")
 
 # %% [markdown]

