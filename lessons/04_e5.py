@@ -522,9 +522,7 @@ for side in ("left", "right"):
 # %% [markdown]
 # Padded on the left, the last column is the last token of every text. Padded on the right it is padding, except in
 # the longest text: so a test with one text passes. The often seen mend `mask.sum() - 1` breaks in turn when
-# padding is on the left. What holds on both sides is the last place where the mask is one. (The last token is
-# a mark that ends every text, here `[SEP]`, in e5-mistral `</s>`. A tokenizer that doesn't write it, or a cut that
-# takes it off, changes the vector without an error.)
+# padding is on the left. What holds on both sides is the last place where the mask is one.
 
 
 # %%
@@ -543,6 +541,15 @@ for side in ("left", "right"):
     assert torch.allclose(last_token(states, mask), alone, atol=1e-5)
     print(f"padded on the {side}: by hand and by library right; ", end="")
     print(f"by mask.sum() - 1 right: {torch.allclose(counted, alone, atol=1e-5)}")
+
+# %% [markdown]
+# The last token is a mark that ends every text, here `[SEP]`, in e5-mistral `</s>`. A tokenizer that doesn't write it
+# changes every vector without an error, and that is what happens to e5-mistral under transformers 5: its two files
+# contradict each other, and the one that counts now leaves the mark out (mteb's pull request 5237). So the call needs
+# one argument more, and both marks in it, since naming one alone takes the other off:
+
+# %%
+print(models.code("intfloat/e5-mistral-7b-instruct"))
 
 # %% [markdown]
 # ### Instructions

@@ -261,6 +261,7 @@ def arguments(card: Card) -> dict[str, Any]:
         "prompts": {side: text for side, text in card.prompts.items() if text},
         "trust_remote_code": bool(card.trust_remote_code),
         "config_kwargs": card.config_kwargs,
+        "processor_kwargs": card.processor_kwargs,
     }
     return {argument: value for argument, value in needs.items() if value}
 
@@ -273,6 +274,7 @@ def from_hub(
     prompts: dict[str, str] | None = None,
     trust_remote_code: bool = False,
     config_kwargs: dict[str, Any] | None = None,
+    processor_kwargs: dict[str, Any] | None = None,
 ) -> Loaded:
     """A hub model at a revision, from the local cache or downloaded.
 
@@ -283,6 +285,7 @@ def from_hub(
         prompts: of `SentenceTransformer`, as are the others.
         trust_remote_code: let the model run its own code.
         config_kwargs: for its configuration.
+        processor_kwargs: for its tokenizer.
 
     Raises:
         OutOfReachError: it isn't in the cache and can't be downloaded.
@@ -303,6 +306,7 @@ def from_hub(
             prompts=prompts,
             trust_remote_code=trust_remote_code,
             config_kwargs=config_kwargs,
+            processor_kwargs=processor_kwargs,
         )
     except OSError as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
