@@ -45,9 +45,9 @@ pd.DataFrame({"what": [what.replace("_", " ") for what in facts], "here": here})
 #
 # | kind | what it is | what may be concluded |
 # |---|---|---|
-# | `hub` | the real weights, at a pinned revision, from the Hugging Face hub or its local cache, or the same bytes from a package | everything |
+# | `hub` | the real weights, pinned, from the Hugging Face hub, or the same bytes from a package | everything |
 # | `bundled` | real weights that were installed with the course, or really derived from those | everything |
-# | `quantised` | real weights that somebody rounded, unpacked again, under a name that says so | everything about the rounded model |
+# | `quantised` | real weights that somebody rounded, under a name that says so | everything of the rounded model |
 # | `stand-in` | MiniLM behind another model's prompts and dimensions | mechanics only: shapes, prompts, calls |
 # | `twin` | another model's exact architecture with random weights | speed and memory only |
 #
@@ -84,8 +84,8 @@ for name in ("bge-small-en-v1.5", "all-MiniLM-L6-v2-static-256"):
 pd.DataFrame(doctor.real_weights()).style.hide(axis="index")
 
 # %% [markdown]
-# These are made of the first, or of words alone, and always here. All are real; their quality and speed differ, which is
-# what lesson 14 measures.
+# These are made of the first, or of words alone, and always here. All are real; their quality and speed differ, which
+# is what lesson 14 measures.
 
 # %%
 pd.DataFrame([(n, b.dims, b.what) for n, b in bundled.MODELS.items()], columns=["model", "dims", "what it is"])
@@ -146,7 +146,8 @@ progress()
 # ## Recap
 #
 # - **Check**: `doctor.findings()` names what stands in the way, `environment()` is what to quote.
-# - **Tell apart**: `hub`, `bundled`, `quantised` and `local` are real; a `stand-in` shows mechanics, a `twin` shows speed.
+# - **Tell apart**: `hub`, `bundled`, `quantised` and `local` are real; a `stand-in` shows mechanics, a `twin`
+#   speed.
 # - **Find**: lesson, exercise and solution share a number; `course.toml` is the list, `progress()` your place in it.
 #
 # Test yourself: Why may a stand-in not be ranked? What does a twin tell you before you rent a GPU? What does
