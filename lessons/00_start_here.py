@@ -3,7 +3,7 @@
 #
 # After this lesson you can
 # - **check** whether this machine is ready, and quote what it is in a bug report,
-# - **tell** the four kinds of weights apart, and what may be concluded from each,
+# - **tell** the kinds of weights apart, and what may be concluded from each,
 # - **find** your way: lessons, exercises, times.
 #
 # {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
@@ -38,15 +38,16 @@ here = [", ".join(value) if isinstance(value, list) else str(value) for value in
 pd.DataFrame({"what": [what.replace("_", " ") for what in facts], "here": here}).style.hide(axis="index")
 
 # %% [markdown]
-# ## Four kinds of weights
+# ## Five kinds of weights
 #
 # No lesson needs a network, and no number pretends. So every model says what its weights are, once, when it
 # is loaded:
 #
 # | kind | what it is | what may be concluded |
 # |---|---|---|
-# | `hub` | the real weights, at a pinned revision, from the Hugging Face hub or its local cache | everything |
+# | `hub` | the real weights, pinned, from the Hugging Face hub, or the same bytes from a package | everything |
 # | `bundled` | real weights that were installed with the course, or really derived from those | everything |
+# | `quantised` | real weights that somebody rounded, under a name that says so | everything of the rounded model |
 # | `stand-in` | MiniLM behind another model's prompts and dimensions | mechanics only: shapes, prompts, calls |
 # | `twin` | another model's exact architecture with random weights | speed and memory only |
 #
@@ -77,7 +78,14 @@ for name in ("bge-small-en-v1.5", "all-MiniLM-L6-v2-static-256"):
         print(f"{name}: refused, {refusal}")
 
 # %% [markdown]
-# These models are always here. All are real; their quality and speed differ, which is what lesson 14 measures.
+# Whole models without a hub: which are here, and which one command away, as packages of data of which nothing is run.
+
+# %%
+pd.DataFrame(doctor.real_weights()).style.hide(axis="index")
+
+# %% [markdown]
+# These are made of the first, or of words alone, and always here. All are real; their quality and speed differ, which
+# is what lesson 14 measures.
 
 # %%
 pd.DataFrame([(n, b.dims, b.what) for n, b in bundled.MODELS.items()], columns=["model", "dims", "what it is"])
@@ -138,7 +146,8 @@ progress()
 # ## Recap
 #
 # - **Check**: `doctor.findings()` names what stands in the way, `environment()` is what to quote.
-# - **Tell apart**: `hub`, `bundled` and `local` are real; a `stand-in` shows mechanics, a `twin` shows speed.
+# - **Tell apart**: `hub`, `bundled`, `quantised` and `local` are real; a `stand-in` shows mechanics, a `twin`
+#   speed.
 # - **Find**: lesson, exercise and solution share a number; `course.toml` is the list, `progress()` your place in it.
 #
 # Test yourself: Why may a stand-in not be ranked? What does a twin tell you before you rent a GPU? What does

@@ -224,9 +224,21 @@ def test_without_a_hub_it_lists_what_there_is_to_fetch_and_ends_with_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(models, "hub_reachable", lambda: False)
+    asked: list[str] = []
+    monkeypatch.setattr(weights.packages, "get", lambda wanted: asked.extend(p.name for p in wanted) or ["no network"])
+    monkeypatch.setattr(weights, "here", lambda packaged: False)
     with pytest.raises(CourseError, match=r"The hub doesn't answer, so none of these \d\.\d GB can be fetched now"):
         weights.main([])
-    assert "BAAI/bge-m3" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "BAAI/bge-m3" in told and "no network" in told
+    assert asked == ["all-mpnet-base-v2", "multilingual-e5-small-q4"]
+
+
+def test_what_a_package_holds_is_not_asked_of_the_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights.packages, "get", lambda wanted: [])
+    monkeypatch.setattr(weights, "here", lambda packaged: True)
+    weights.main(["01"])
+    assert not hub.fetched
 
 
 def test_an_unknown_lesson_is_told() -> None:

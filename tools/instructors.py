@@ -7,7 +7,8 @@ test fails where the page and course.toml disagree.
 import tomllib
 from typing import Any
 
-from helpers.catalog import card
+from helpers.catalog import Card, card
+from helpers.packages import PACKAGED
 from tools.build import ROOT
 
 PAGE = ROOT / "docs" / "instructors.md"
@@ -80,8 +81,20 @@ def parts(course: dict[str, Any]) -> dict[str, str]:
     """The page's parts by their names."""
     lessons, repository = course["lesson"], course["repository"]
     total = sum(minutes for _, minutes in blocks(lessons))
+    packaged = {packaged.original: packaged for packaged in PACKAGED.values()}
+
+    def of(model: Card) -> str:
+        found = packaged.get(model.hub_id)
+        return f"`{found.name}`, {found.download_mb:.0f} MB" if found else ""
+
     weights = [
-        [name[:2], f"`{model.hub_id}`", f"{model.memory_mb_mteb or 0:.0f}", "yes" if model.license == "gemma" else ""]
+        [
+            name[:2],
+            f"`{model.hub_id}`",
+            f"{model.memory_mb_mteb or 0:.0f}",
+            "yes" if model.license == "gemma" else "",
+            of(model),
+        ]
         for name, models in course["weights"].items()
         for model in map(card, models)
     ]
@@ -112,7 +125,7 @@ def parts(course: dict[str, Any]) -> dict[str, str]:
             ["day", "lessons", "hours"],
             [[str(day), ", ".join(n), f"{m / 60:.1f}"] for day, (n, m) in enumerate(days(lessons), start=1)],
         ),
-        "weights": table(["lesson", "model", "about MB", "terms to accept"], weights)
+        "weights": table(["lesson", "model", "about MB", "terms to accept", "as a package"], weights)
         + f"\n\nAll of them together: {size / 1000:.1f} GB.",
         "online": online,
     }

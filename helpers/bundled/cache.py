@@ -33,9 +33,6 @@ def cache_folder() -> Path:
 def cached(name: str, build: Callable[[Path], None]) -> Path:
     """The folder of a built model; builds it if it isn't there, or isn't as it was written.
 
-    Two processes that want the same model build it once: the second waits. A build that is broken
-    off leaves nothing behind.
-
     Args:
         name: of the folder in the cache.
         build: writes the model's files into the empty folder it is given.
@@ -43,31 +40,60 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
     Raises:
         CourseError: the cache folder can't be written, or is full.
     """
-    root = cache_folder()
-    folder = root / f"{name}-{MINILM_SHA256[:8]}-{RECIPE}"
+
+    def with_sums(fresh: Path) -> None:
+        with quiet():
+            build(fresh)
+        sums = {str(f.relative_to(fresh)): sha256(f) for f in sorted(fresh.rglob("*")) if f.is_file()}
+        (fresh / "sha256.json").write_text(json.dumps(sums), encoding="utf-8")
+
+    folder = cache_folder() / f"{name}-{MINILM_SHA256[:8]}-{RECIPE}"
+    return kept(name, folder, with_sums, intact=lambda: _intact(folder), doing=f"building {name}, once")
+
+
+def kept(
+    name: str,
+    folder: Path,
+    build: Callable[[Path], None],
+    *,
+    intact: Callable[[], bool],
+    doing: str,
+    free_mb: int = 100,
+) -> Path:
+    """A folder of the cache, made where it isn't there or isn't intact.
+
+    Two processes that want the same folder make it once: the second waits. What is broken off leaves no folder behind.
+
+    Args:
+        name: of the lock.
+        folder: in the cache folder.
+        build: writes the files into the empty folder it is given.
+        intact: whether the folder is there as it was written.
+        doing: shown while it is made.
+        free_mb: how much room it takes, for the sentence that asks for it.
+
+    Raises:
+        CourseError: the cache folder can't be written, or is full.
+    """
+    root = folder.parent
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f"{name}.lock"):
-            if _intact(folder):
+            if intact():
                 return folder
             shutil.rmtree(folder, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=root, prefix=f"{name}-") as scratch:
                 fresh = Path(scratch) / "model"
                 fresh.mkdir()
-                with (
-                    tqdm(total=1, desc=f"building {name}, once", bar_format="{desc} [{elapsed}]") as bar,
-                    quiet(),
-                ):
+                with tqdm(total=1, desc=doing, bar_format="{desc} [{elapsed}]") as bar:
                     build(fresh)
                     bar.update()
-                sums = {str(f.relative_to(fresh)): sha256(f) for f in sorted(fresh.rglob("*")) if f.is_file()}
-                (fresh / "sha256.json").write_text(json.dumps(sums), encoding="utf-8")
                 fresh.rename(folder)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
         raise CourseError(
             f"{root}: the cache folder {'is full' if full else f'can not be written ({error.strerror})'}; "
-            f"make room there, or set {CACHE_VARIABLE} to a folder with 100 MB free."
+            f"make room there, or set {CACHE_VARIABLE} to a folder with {free_mb} MB free."
         ) from error
     return folder
 

@@ -11,6 +11,7 @@ from helpers.errors import CourseError, nearest
 from helpers.models.device import choose_device, choose_dtype
 from helpers.models.provenance import announce, mark
 from helpers.models.sources import PINNED, SOURCES, Options, Source, Way, arguments, pinned
+from helpers.packages import PACKAGED
 
 
 def load(
@@ -27,9 +28,10 @@ def load(
         name: a catalogue name, full or short (`bge-small-en-v1.5`); a bundled model
             (`bundled.MODELS`); a folder of your own; or any hub model with its revision,
             `org/name@<40 hex digits>`.
-        source: "auto" takes bundled weights where the course has them, else the hub's (from its
-            local cache, or downloaded), else a stand-in, with a notice. "hub", "bundled",
-            "stand-in" and "twin" take that and nothing else.
+        source: "auto" takes bundled weights where the course has them, else those of a package that
+            `make weights` has fetched, else the hub's (from its local cache, or downloaded), else a
+            stand-in, with a notice. "hub", "package", "bundled", "stand-in" and "twin" take that and
+            nothing else.
         device: "cuda", "cuda:1", "mps" or "cpu"; None takes the best there is.
         dtype: "float32", "bfloat16" or "float16"; None is float32 on a CPU and what the weights
             were saved in elsewhere.
@@ -70,9 +72,11 @@ def _unknown(name: str, source: Source) -> str:
     """Why a source hasn't a name, and what to do."""
     if source == "bundled":
         return f"{name!r} isn't bundled; bundled are: {', '.join(bundled.MODELS)}."
+    if source == "package":
+        return f"{name!r} isn't in a package; in packages are: {', '.join(PACKAGED)}."
     if PINNED.fullmatch(name):
         return f"{name!r} is a hub model outside the catalogue: there is no {source} of it."
-    guess = nearest(name, [*bundled.MODELS, *(c.name for c in cards())])
+    guess = nearest(name, [*bundled.MODELS, *PACKAGED, *(c.name for c in cards())])
     return (
         f"There is no model {name!r} in the catalogue.{guess} A model of your own is named by its folder, "
         "or as org/name@revision with the revision's 40 hex digits."
@@ -93,5 +97,6 @@ def code(name: str) -> str:
 
 
 def names() -> list[str]:
-    """Every name that `load` knows: the bundled models, then the catalogue's."""
-    return [*bundled.MODELS, *(c.hub_id for c in cards() if c.name not in bundled.MODELS)]
+    """Every name that `load` knows: the bundled models, those in packages, then the rest of the catalogue's."""
+    before = [*bundled.MODELS, *PACKAGED]
+    return [*before, *(c.hub_id for c in cards() if c.name not in before)]

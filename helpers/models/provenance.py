@@ -1,7 +1,8 @@
 """What a model's weights are, which decides what may be concluded from it.
 
-- `hub`: the real weights, at the catalogue's pinned revision
+- `hub`: the real weights, at the catalogue's pinned revision, or the same bytes from a package (see `packages`)
 - `bundled`: real weights that come with the course (see `helpers.bundled`)
+- `quantised`: real weights, rounded and unpacked again, under a name that says so; never the original's figures
 - `local`: the weights in a folder of the reader's own
 - `stand-in`: MiniLM behind another model's shapes and prompts; mechanics only, never quality
 - `twin`: the model's architecture with random weights; speed and memory only, never quality
@@ -13,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from sentence_transformers import SentenceTransformer
 
-Kind = Literal["hub", "bundled", "local", "stand-in", "twin"]
+Kind = Literal["hub", "bundled", "quantised", "local", "stand-in", "twin"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Weights:
     @property
     def real(self) -> bool:
         """Whether quality may be measured on them."""
-        return self.kind in ("hub", "bundled", "local")
+        return self.kind in ("hub", "bundled", "quantised", "local")
 
 
 _known: "WeakKeyDictionary[object, Weights]" = WeakKeyDictionary()

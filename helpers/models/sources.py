@@ -13,14 +13,16 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 
 from helpers import bundled, catalog
+from helpers import packages as index
 from helpers.bundled import quiet
 from helpers.catalog import Card
 from helpers.errors import CourseError, OutOfReachError
 from helpers.files import sha256
-from helpers.models import hub, twins
+from helpers.models import hub, packages, twins
 from helpers.models.provenance import Weights
+from helpers.packages import Packaged
 
-Source = Literal["auto", "hub", "bundled", "stand-in", "twin"]
+Source = Literal["auto", "hub", "package", "bundled", "stand-in", "twin"]
 PINNED = re.compile(r"(?P<hub_id>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})")
 
 
@@ -70,6 +72,47 @@ class Bundled:
         original = self.name == bundled.MINILM
         detail = f"sha256 {bundled.MINILM_SHA256[:12]}" if original else bundled.MODELS[self.name].what
         return model, Weights("bundled", detail)
+
+
+@dataclass(frozen=True)
+class Package:
+    """Weights that lie in packages, put together in the course's cache by `make weights`."""
+
+    packaged: Packaged
+
+    @classmethod
+    def find(cls, name: str) -> Self | None:
+        """By its name, short or the hub's, in any case."""
+        packaged = index.find(name)
+        return cls(packaged) if packaged else None
+
+    def load(self, options: Options) -> Loaded:
+        """From the cache, offline; it isn't fetched here, since that takes hundreds of megabytes."""
+        packaged = self.packaged
+        if not packages.here(packaged):
+            raise OutOfReachError(
+                f"{packaged.name}: its weights aren't here; `make weights` fetches them, {packaged.download_mb:.0f} MB."
+            )
+        with quiet():
+            model = SentenceTransformer(
+                str(packaged.folder(bundled.cache_folder())),
+                device=options.device,
+                local_files_only=True,
+                model_kwargs=_model_kwargs(options),
+            )
+        detail = f"{packaged.what}, from {packaged.packages}, sha256 {packaged.weights_sha256[:12]}"
+        return model, Weights("hub" if packaged.official else "quantised", detail)
+
+
+class PackageOrElse(Package):
+    """Packaged weights where they are in the cache, else what there would be without the package."""
+
+    def load(self, options: Options) -> Loaded:
+        """The hub's weights for the hub's own bytes; for rounded ones a stand-in, never the original's weights."""
+        if packages.here(self.packaged):
+            return super().load(options)
+        card = catalog.card(self.packaged.original)
+        return (HubOrStandIn if self.packaged.official else StandIn)(card).load(options)
 
 
 @dataclass(frozen=True)
@@ -189,8 +232,9 @@ class Twin(_Catalogued):
 
 
 SOURCES: dict[Source, tuple[type[Way], ...]] = {
-    "auto": (Bundled, Folder, Pinned, HubOrStandIn),
+    "auto": (Bundled, Folder, Pinned, PackageOrElse, HubOrStandIn),
     "hub": (Pinned, Hub),
+    "package": (Package,),
     "bundled": (Bundled,),
     "stand-in": (StandIn,),
     "twin": (Twin,),
@@ -217,6 +261,7 @@ def arguments(card: Card) -> dict[str, Any]:
         "prompts": {side: text for side, text in card.prompts.items() if text},
         "trust_remote_code": bool(card.trust_remote_code),
         "config_kwargs": card.config_kwargs,
+        "processor_kwargs": card.processor_kwargs,
     }
     return {argument: value for argument, value in needs.items() if value}
 
@@ -229,6 +274,7 @@ def from_hub(
     prompts: dict[str, str] | None = None,
     trust_remote_code: bool = False,
     config_kwargs: dict[str, Any] | None = None,
+    processor_kwargs: dict[str, Any] | None = None,
 ) -> Loaded:
     """A hub model at a revision, from the local cache or downloaded.
 
@@ -239,6 +285,7 @@ def from_hub(
         prompts: of `SentenceTransformer`, as are the others.
         trust_remote_code: let the model run its own code.
         config_kwargs: for its configuration.
+        processor_kwargs: for its tokenizer.
 
     Raises:
         OutOfReachError: it isn't in the cache and can't be downloaded.
@@ -259,6 +306,7 @@ def from_hub(
             prompts=prompts,
             trust_remote_code=trust_remote_code,
             config_kwargs=config_kwargs,
+            processor_kwargs=processor_kwargs,
         )
     except OSError as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]

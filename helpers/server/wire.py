@@ -86,7 +86,7 @@ class ServedModel(BaseModel):
     object: Literal["model"] = "model"
     created: int
     owned_by: str
-    weights: str = Field(description="hub, bundled, local, stand-in or twin, and how to know them.")
+    weights: str = Field(description="hub, bundled, quantised, local, stand-in or twin, and how to know them.")
     dimensions: int
     max_tokens: int
     matryoshka: bool

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from datasets import Dataset
 from mteb.abstasks import retrieval_dataset_loaders as loaders
+from mteb.types import PromptType
 from sentence_transformers import SentenceTransformer
 
-from helpers import benchmark, data, load, models
+from helpers import benchmark, catalog, data, load, models
 from tools.build import ROOT
 
 NANO = mteb.get_benchmark("NanoBEIR")
@@ -107,3 +108,37 @@ def test_a_stand_in_is_not_scored(hub: dict[str, str], monkeypatch: pytest.Monke
     stand_in = models.Weights("stand-in", "says nothing")
     [table] = run("NanoNQRetrieval", bge_small=stand_in, monkeypatch=monkeypatch)
     assert table.columns.tolist() == ["MiniLM"]
+
+
+# The catalogue's prompts
+
+
+def of_loader(meta: "mteb.ModelMeta") -> dict[str, str]:
+    """The prompts that mteb's loader of a model holds, in the catalogue's spelling; empty where it holds none.
+
+    Loaders with prompts by task keep those that are text; adapters' names aren't, so Jina's are left out.
+    """
+    held = meta.loader_kwargs or {}
+    found = {}
+    if template := held.get("instruction_template"):
+        if callable(template):
+            sides = {"query": template("{task}", PromptType.query), "document": template("{task}", PromptType.document)}
+        else:
+            sides = {"query": template.replace("{instruction}", "{task}"), "document": ""}
+        found = sides
+    elif (texts := held.get("model_prompts")) and "Jina" not in str(meta.loader) and "query" in texts:
+        found = {"query": texts["query"], "document": texts.get("document", "")}
+    return {side: text.replace("\n", "\\n") or "none" for side, text in found.items()}
+
+
+def test_every_prompt_that_mteb_s_loaders_hold_is_the_catalogue_s() -> None:
+    known, wrong = 0, []
+    for each in catalog.cards():
+        try:
+            held = of_loader(mteb.get_model_meta(each.hub_id))
+        except KeyError:  # mteb doesn't know it
+            continue
+        known += bool(held)
+        mine = {"query": each.query_prompt, "document": each.document_prompt}
+        wrong += [(each.name, side, text, mine[side]) for side, text in held.items() if text != mine[side]]
+    assert not wrong and known > 30, (known, wrong)
