@@ -203,7 +203,7 @@ def _shapes() -> dict[str, tuple[str, tuple[int, ...]]]:
     found: dict[str, tuple[str, tuple[int, ...]]] = {
         name: (f"embeddings.{EMBEDDINGS[name]}.weight", (count, hidden)) for name, count in rows.items()
     }
-    parts = {"emb.ln": ("embeddings.LayerNorm", (hidden,))}
+    parts: dict[str, tuple[str, tuple[int, ...]]] = {"emb.ln": ("embeddings.LayerNorm", (hidden,))}
     outside = {"fi": (wide, hidden), "fo": (hidden, wide), "aln": (hidden,), "oln": (hidden,)}
     for number in range(SHAPE["layers"]):
         for part, called in LAYER.items():

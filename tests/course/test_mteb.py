@@ -113,7 +113,7 @@ def test_a_stand_in_is_not_scored(hub: dict[str, str], monkeypatch: pytest.Monke
 # The catalogue's prompts
 
 
-def of_loader(meta: "mteb.ModelMeta") -> dict[str, str]:
+def of_loader(meta: Any) -> dict[str, str]:
     """The prompts that mteb's loader of a model holds, in the catalogue's spelling; empty where it holds none.
 
     Loaders with prompts by task keep those that are text; adapters' names aren't, so Jina's are left out.

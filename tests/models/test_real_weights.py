@@ -62,7 +62,7 @@ def across(name: str, language: str, prompt: str) -> NDArray[np.float64]:
     """Of each three sentences in a language, the share whose nearest English one says the same."""
     english, other = (encoded(name, tuple(data.parallel()[each]), prompt) for each in ("en", language))
     hits = (other @ english.T).argmax(axis=1) == np.arange(len(english))
-    return hits.reshape(-1, 3).mean(axis=1)
+    return np.asarray(hits.reshape(-1, 3).mean(axis=1))
 
 
 @needs(MPNET)
