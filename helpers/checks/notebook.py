@@ -27,9 +27,20 @@ def check(task_id: str, answer: Any, *, seed: int = 0) -> Outcome:
         seed: of the cases; another seed tries other inputs.
     """
     result = outcome(task(task_id), answer, seed=seed)
-    if result.status != "not attempted" and _someone_is_there():
+    if result.status != "not attempted" and someone_is_there():
         record.keep(task_id, result.status)
+        if result.status == "right":
+            print(_standing(task_id, result.points))
     return result
+
+
+def _standing(task_id: str, points: int) -> str:
+    """What a right answer earned, how much of its exercise is left, and what comes next."""
+    tried = record.read()
+    tasks = list(importlib.import_module(f"helpers.exercises.lesson_{task_id[:2]}").TASKS)
+    left = [other for other in tasks if tried.get(other) != "right"]
+    following = f"{len(left)} of {len(tasks)} tasks left, next {left[0]}" if left else "the exercise is done"
+    return f"{points} points; {following}. progress() shows the whole course."
 
 
 def progress() -> Any:
@@ -65,7 +76,7 @@ def _row(tasks: list[Task], tried: dict[str, record.Tried]) -> dict[str, str]:
     }
 
 
-def _someone_is_there() -> bool:
+def someone_is_there() -> bool:
     """Whether a person runs this in a notebook. What executes notebooks says that nobody can answer a question."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))

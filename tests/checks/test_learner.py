@@ -22,7 +22,8 @@ from nbclient import NotebookClient
 from traitlets.config import Config
 
 from helpers import checks
-from helpers.checks import record
+from helpers.checks import notebook, record
+from tests.answers import lesson_09
 from tools.build import ROOT, manifest
 
 EXERCISES = [lesson for lesson in manifest() if "exercise" in lesson]
@@ -176,6 +177,19 @@ def test_several_notebooks_at_once_lose_nothing(kept: Path) -> None:
 
 
 # The table
+
+
+def test_a_right_answer_says_what_it_earned_and_what_comes_next(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(notebook, "someone_is_there", lambda: True)
+    lines = []
+    for task_id, right in lesson_09.RIGHT.items():
+        assert checks.check(task_id, right[0]).status == "right"
+        lines.append(capsys.readouterr().out)
+    assert "3 points; 2 of 3 tasks left, next 09.2." in lines[0] and "the exercise is done" in lines[2]
+    assert checks.check("09.1", lambda *case: None).status == "not attempted"
+    assert not capsys.readouterr().out
 
 
 def test_progress_shows_done_open_and_points_by_lesson(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
