@@ -124,7 +124,7 @@ for prefix in ("query: ", "passage: ", ""):
 # %% [markdown]
 # None, and no warning either. So what does that cost? The next cells measure it on weights that were trained with the
 # prefixes. Each row changes the prefixes when searching, and compares with the right ones query by query. (To save
-# time, models read at most 128 tokens of a passage from here on.)
+# time, models read at most 64 tokens of a passage from here on.)
 #
 # **Decide, then run:** what costs more, no prefix on both sides, or on one side only?
 
@@ -132,7 +132,7 @@ for prefix in ("query: ", "passage: ", ""):
 search = data.retrieval()
 queries, corpus = list(search.queries.values()), list(search.corpus.values())
 relevant = np.array([[search.qrels[q].get(d, 0) > 0 for d in search.corpus] for q in search.queries])
-e5.max_seq_length = minilm.max_seq_length = 128
+e5.max_seq_length = minilm.max_seq_length = 64
 prefixes = ("query: ", "passage: ", "")
 as_query = {prefix: e5.encode(queries, prompt=prefix) for prefix in prefixes}
 as_document = {prefix: e5.encode(corpus, prompt=prefix) for prefix in prefixes}

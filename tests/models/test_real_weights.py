@@ -39,9 +39,9 @@ def forgotten() -> Iterator[None]:
 
 @cache
 def model(name: str) -> SentenceTransformer:
-    """It reads at most 128 tokens of a text, to save time."""
+    """It reads at most 64 tokens of a text, to save time."""
     found = models.load(name, device="cpu")
-    found.max_seq_length = 128
+    found.max_seq_length = 64
     return found
 
 
