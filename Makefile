@@ -24,7 +24,7 @@ lab: .venv/lab.stamp
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 serve: .venv/serve.stamp
-	$(BIN)/uvicorn helpers.server:create_app --factory --host 127.0.0.1 --port 8000 --timeout-graceful-shutdown 30
+	$(BIN)/uvicorn helpers.server:create_app --factory --host 127.0.0.1 --port 8000 --timeout-graceful-shutdown 30 --limit-concurrency 512
 
 build: .venv/test.stamp
 	$(BIN)/python -m tools.build
