@@ -36,7 +36,7 @@ serve: .venv/serve.stamp  ## Start the embedding server on 127.0.0.1 (PORT=8000)
 	@echo 'Loading the model, half a minute; then, from another terminal:'
 	@echo '  curl http://127.0.0.1:$(PORT)/v1/embeddings -H "Content-Type: application/json" -d "{\"model\": \"$${EMBED_MODEL:-all-MiniLM-L6-v2}\", \"input\": \"hello\"}"'
 	@echo 'http://127.0.0.1:$(PORT)/docs lists the routes; EMBED_MODEL=name serves another model.'
-	$(BIN)/uvicorn helpers.server:create_app --factory --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 30
+	$(BIN)/uvicorn helpers.server:create_app --factory --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 30 --limit-concurrency 512
 
 build: .venv/test.stamp  ## Write notebooks/, solutions/ and exercises/ from lessons/, executed.
 	$(BIN)/python -m tools.build

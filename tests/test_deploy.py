@@ -200,3 +200,10 @@ def test_the_engine_waits_longer_for_the_server_than_the_server_for_its_requests
     (drain,) = {int(found) for text in commands for found in re.findall(r"--timeout-graceful-shutdown (\d+)", text)}
     assert Settings.model_fields["max_wait_s"].default < drain
     assert drain < int(compose()["services"]["embeddings"]["stop_grace_period"].removesuffix("s"))
+
+
+def test_every_command_that_starts_the_server_limits_its_connections_below_the_usual_limit_of_open_files() -> None:
+    commands = " ".join(json.loads(of("Dockerfile.server", "CMD")[0])), (ROOT / "Makefile").read_text()
+    for text in commands:
+        (limit,) = re.findall(r"--limit-concurrency (\d+)", text)
+        assert 200 < int(limit) < 1024

@@ -2,7 +2,6 @@
 
 import asyncio
 import hmac
-import os
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -18,8 +17,18 @@ from starlette.exceptions import HTTPException
 from helpers import models
 from helpers.server.service import Service, log
 from helpers.server.settings import Settings
+from helpers.server.stopping import LastAnswers
 from helpers.server.telemetry import Counted, log_json
 from helpers.server.wire import ApiError, EmbeddingRequest, EmbeddingResponse, ErrorBody, ModelList
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": why}
+    for status, why in {
+        400: "Something in the request is wrong", 401: "No valid key", 404: "No such model",
+        408: "The body came too slowly", 413: "Too large", 429: "The queue is full; Retry-After says how long",
+        500: "The server failed, or a vector isn't finite", 503: "Not ready",
+    }.items()
+}  # fmt: skip
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -30,13 +39,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         log_json()
+        service.stopping.listen()
         loading = asyncio.create_task(service.start())
         yield
         await loading
-        if service.batcher:
-            await asyncio.to_thread(service.batcher.close)
-        if service.failed:  # uvicorn raises SIGTERM again, which process 1 of a container survives: its code were 0
-            os._exit(1)
+        await service.stop()
 
     async def authorise(
         given: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))],
@@ -50,13 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     locked, app = [Depends(authorise)], FastAPI(title="Embedding server", version="1", lifespan=lifespan)
     app.state.service = service
     app.add_middleware(Counted, metrics=service.metrics)
-    errors: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorBody, "description": why}
-        for status, why in {
-            400: "Something in the request is wrong", 401: "No valid key", 404: "No such model",
-            413: "Too large", 429: "The queue is full; Retry-After says how long", 503: "Not ready",
-        }.items()
-    }  # fmt: skip
+    app.add_middleware(LastAnswers, stopping=service.stopping)
 
     @app.exception_handler(ApiError)
     async def api_error(_: Request, error: ApiError) -> JSONResponse:
@@ -70,7 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @app.post(
         "/v1/embeddings",
         dependencies=locked,
-        responses={200: {"model": EmbeddingResponse}, **errors},
+        responses={200: {"model": EmbeddingResponse}, **ERRORS},
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -84,6 +85,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         try:
             response = await service.embed(request, fields)
         except ApiError as error:
+            service.metrics.abandoned.inc(error.status == 499)
             response = await api_error(request, error)
         except Exception:
             log.exception("failed", extra={"fields": {"id": fields["id"]}})
@@ -93,7 +95,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         log.info("request", extra={"fields": fields | {"status": response.status_code, "ms": round(1000 * seconds)}})
         return response
 
-    @app.get("/v1/models", dependencies=locked, responses={401: errors[401], 503: errors[503]})
+    @app.head("/v1/models", dependencies=locked, include_in_schema=False)
+    @app.get("/v1/models", dependencies=locked, responses={401: ERRORS[401], 503: ERRORS[503]})
     async def list_models() -> ModelList:
         """The model, and what its weights are."""
         model, _ = service.model()
@@ -107,6 +110,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                         "weights": str(models.weights(model.model)),
                         "dimensions": model.dims,
                         "max_tokens": model.max_tokens,
+                        "max_characters": service.limits().max_chars,
                         "matryoshka": bool(service.card and service.card.matryoshka),
                         "prompts": {side: text for side, text in model.model.prompts.items() if text},
                     }
@@ -114,13 +118,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             }
         )
 
-    @app.get("/health", responses={503: errors[503]})
+    @app.head("/health", include_in_schema=False)
+    @app.get("/health", responses={503: ERRORS[503]})
     async def health() -> dict[str, str]:
         """200 if the model is ready, 503 while it loads; needs no key. If its worker dies the process ends."""
         service.model()
         return {"status": "ok"}
 
-    @app.get("/metrics", dependencies=locked, responses={200: {"content": {"text/plain": {}}}, 401: errors[401]})
+    @app.head("/metrics", dependencies=locked, include_in_schema=False)
+    @app.get("/metrics", dependencies=locked, responses={200: {"content": {"text/plain": {}}}, 401: ERRORS[401]})
     async def metrics() -> Response:
         """What Prometheus reads."""
         service.metrics.queue.set(service.batcher.queue_tokens if service.batcher else 0)

@@ -2,13 +2,17 @@
 
 There is no timer: a free worker takes what is waiting, up to a few batches, sorts it by length and encodes it.
 Under load batches fill by themselves; without load nobody waits. Work is measured in tokens, never in texts.
+
+Shorter requests go before longer ones, until these have waited for their time: whoever sends little waits for little,
+whatever the others send. So a request is taken or refused by what goes before it, and of another one that is at most
+as much as it brings itself.
 """
 
 import asyncio
 import math
 import threading
 import time
-from collections import deque
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +20,7 @@ import numpy as np
 
 from helpers.encode import batches
 from helpers.encode.tokens import Floats, Row
+from helpers.server.turns import Turns
 
 BATCHES_AT_ONCE = 4  # sorted together: more would keep the shortest texts waiting
 HALF_LIFE = 8  # full batches after which a measured speed counts half, so that a slow start is forgotten
@@ -30,12 +35,21 @@ class QueueFullError(Exception):
 
 
 @dataclass(eq=False)
+class Place:
+    """A request's room in the queue: tokens accepted and not yet encoded, an estimate until they are counted."""
+
+    tokens: int
+    due: float  # by when it is served, on the batcher's clock
+
+
+@dataclass(eq=False)
 class Job:
-    """One request: its rows of token ids, and the future that gets their vectors."""
+    """One request: its rows of token ids, its place, and the future that gets their vectors."""
 
     rows: list[Row]
     vectors: Floats
     future: asyncio.Future[Floats]
+    place: Place
     taken: int = 0
     done: int = 0
 
@@ -69,7 +83,7 @@ class Batcher:
             encode: n rows, the longest first, to (n, dims) vectors.
             dims: d, the size of a vector.
             token_budget: tokens a batch.
-            max_queue_tokens: tokens that may be accepted and not yet encoded.
+            max_queue_tokens: tokens that may go before a request, its own among them.
             max_wait_s: seconds that encoding them may take at the speed of late.
             observe: told texts and tokens of each batch.
             died: called by the worker when an error ends it, after those who wait were told.
@@ -77,9 +91,10 @@ class Batcher:
         self.encode, self.observe, self.died = encode, observe, died
         self.dims, self.token_budget = dims, token_budget
         self.max_queue_tokens, self.max_wait_s = max_queue_tokens, max_wait_s
-        self.queue_tokens = 0  # accepted and not yet encoded
         self._encoded, self._busy_s = 0.0, 0.0  # tokens and seconds of late
-        self._queue: deque[Job] = deque()
+        self._places: set[Place] = set()
+        self._turns = Turns()
+        self._queue: list[Job] = []  # the next to be served first
         self._closing = False
         self._changed = threading.Condition()
         self._worker = threading.Thread(target=self._run, name="encoder", daemon=True)
@@ -95,33 +110,75 @@ class Batcher:
         """Tokens a second of late; infinite until a batch has been measured."""
         return self._encoded / self._busy_s if self._busy_s else math.inf
 
-    def submit(self, rows: list[Row]) -> Job:
-        """Queue a request's rows; called in the event loop. An empty queue takes them, however slow the model.
+    @property
+    def queue_tokens(self) -> int:
+        """Tokens accepted and not yet encoded."""
+        with self._changed:
+            return sum(place.tokens for place in self._places)
+
+    def measured(self, tokens: int, seconds: float) -> None:
+        """Take a speed that was measured beforehand for that of late."""
+        with self._changed:
+            self._encoded, self._busy_s = HALF_LIFE * tokens, HALF_LIFE * seconds
+
+    def reserve(self, tokens: int) -> Place:
+        """Room for a request that isn't tokenized yet, by its estimated tokens; to be submitted or left.
 
         Raises:
-            QueueFullError: they don't fit beside what is waiting, in tokens or in seconds.
+            QueueFullError, RuntimeError: as `submit` does.
+        """
+        with self._changed:
+            return self._admit(tokens)
+
+    def leave(self, place: Place) -> None:
+        """Give a room back; nothing happens if it is given back already."""
+        with self._changed:
+            self._places.discard(place)
+
+    def submit(self, rows: list[Row], place: Place | None = None) -> Job:
+        """Queue a request's rows, in its place if it has one; called in the event loop.
+
+        An empty queue takes them, however slow the model.
+
+        Raises:
+            QueueFullError: they don't fit beside what goes before them, in tokens or in seconds.
             RuntimeError: the worker has died or the queue is closed.
         """
         tokens = sum(map(len, rows))
         with self._changed:
-            if not self.alive:
-                raise RuntimeError("the encoder isn't running")
-            excess = self.queue_tokens + tokens - min(self.max_queue_tokens, self.max_wait_s * self.rate)
-            if self.queue_tokens and excess > 0:
-                raise QueueFullError(max(1, math.ceil(min(excess, self.queue_tokens) / self.rate)))
-            job = Job(rows, np.empty((len(rows), self.dims), np.float32), asyncio.get_running_loop().create_future())
-            self.queue_tokens += tokens
-            self._queue.append(job)
+            if place is None or tokens > place.tokens:
+                if place:
+                    self._places.discard(place)
+                place = self._admit(tokens)
+            place.tokens = tokens
+            vectors = np.empty((len(rows), self.dims), np.float32)
+            job = Job(rows, vectors, asyncio.get_running_loop().create_future(), place)
+            insort(self._queue, job, key=lambda waiting: waiting.place.due)
             self._changed.notify()
         return job
+
+    def _admit(self, tokens: int) -> Place:
+        """A new place; to be called under the lock."""
+        if not self.alive:
+            raise RuntimeError("the encoder isn't running")
+        share, rate = max(tokens, self.token_budget // 4), self.rate
+        before = sum(min(place.tokens, share) for place in self._places)
+        limit = min(self.max_queue_tokens, self.max_wait_s * rate)
+        excess = before + tokens - limit
+        if self._places and excess > 0:
+            # Whole seconds bring back together whoever comes within one: no more than there is room for.
+            raise QueueFullError(self._turns.promise(tokens, min(excess, before), min(rate, limit), share))
+        place = Place(tokens, time.perf_counter() + (before + tokens) / rate)
+        self._places.add(place)
+        return place
 
     def abandon(self, job: Job) -> None:
         """Forget a request that nobody waits for: what the worker hasn't begun is never encoded."""
         with self._changed:
             job.future.cancel()
+            self._places.discard(job.place)
             if job in self._queue:
                 self._queue.remove(job)
-                self.queue_tokens -= sum(len(row) for row in job.rows[job.taken :])
 
     def close(self) -> None:
         """Encode what is waiting, then end the worker."""
@@ -145,7 +202,7 @@ class Batcher:
             raise
 
     def _take(self) -> list[tuple[Job, int]]:
-        """The next rows in order of arrival, as (job, place), up to a few batches; empty at the end."""
+        """The next rows in order, as (job, number), up to a few batches; empty at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closing)
             window: list[tuple[Job, int]] = []
@@ -156,7 +213,7 @@ class Batcher:
                 room -= len(job.rows[job.taken])
                 job.taken += 1
                 if job.taken == len(job.rows):
-                    self._queue.popleft()
+                    self._queue.pop(0)
             return window
 
     def _encode(self, batch: list[tuple[Job, int]]) -> None:
@@ -177,7 +234,9 @@ class Batcher:
                     job.vectors[i] = vector
                     job.done += 1
         with self._changed:  # before the answers: whoever sends the next request after one finds its room
-            self.queue_tokens -= sum(len(job.rows[i]) for job, i in batch)
+            for job, i in batch:
+                job.place.tokens -= len(job.rows[i])
+            self._places.difference_update([job.place for job, _ in batch if error or job.done == len(job.rows)])
         for job in jobs:
             if error or job.done == len(job.rows):
                 job.settle(error)

@@ -6,27 +6,36 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from fastapi import Request, Response
 
 from helpers import models
 from helpers.catalog import find
-from helpers.encode.tokens import Floats, Row, TokenizedModel
+from helpers.encode.tokens import Floats, TokenizedModel
 from helpers.errors import CourseError
 from helpers.models.truncation import truncate
 from helpers.server.batcher import Batcher, QueueFullError
-from helpers.server.limits import Limits, read_body
+from helpers.server.body import Bodies
+from helpers.server.caller import Caller
+from helpers.server.limits import Limits, Tokenized
 from helpers.server.settings import Settings
+from helpers.server.stopping import Stopping
 from helpers.server.telemetry import Metrics
-from helpers.server.wire import ApiError, answer
+from helpers.server.wire import ApiError, EmbeddingRequest, answer
+
+T = TypeVar("T")
 
 log = logging.getLogger("helpers.server")
-# Beyond these a body is read, and an answer written, in a thread, so that others are answered meanwhile.
-OFF_LOOP_BYTES, OFF_LOOP_NUMBERS = 16_384, 16_384
+# Beyond these a body is understood, and an answer written, in a thread, so that others are answered meanwhile.
+OFF_LOOP_BYTES, OFF_LOOP_NUMBERS = 8_192, 16_384
+WARM_UP_TOKENS = 128  # a row of the batch that is encoded, and timed, before there is anything to answer
 
 
 class Service:
@@ -37,6 +46,10 @@ class Service:
         self.card = find(settings.model)
         self.tokenized: TokenizedModel | None = None
         self.batcher: Batcher | None = None
+        self.stopping = Stopping()
+        self.bodies = Bodies(settings.max_body_bytes, settings.max_body_s)
+        # One thread, in which the steps of large requests take turns: they never fill the machine.
+        self.large = ThreadPoolExecutor(1, "large")
 
     def load(self) -> None:
         """Load the model and start the worker; takes seconds."""
@@ -60,7 +73,7 @@ class Service:
                 "whose vectors say nothing."
             )
         self.tokenized = TokenizedModel(model)
-        self.tokenized.encode(self.tokenized.tokenize(["warm up"]))
+        speed = self._warm_up(self.tokenized)
         self.batcher = Batcher(
             self.tokenized.encode,
             dims=self.tokenized.dims,
@@ -70,7 +83,17 @@ class Service:
             observe=self.metrics.batch,
             died=lambda: self.end("The worker has died; the server ends, so that it is started again."),
         )
+        self.batcher.measured(*speed)
         log.info("ready", extra={"fields": {"model": settings.model, "weights": str(models.weights(model))}})
+
+    def _warm_up(self, model: TokenizedModel) -> tuple[int, float]:
+        """Tokens and seconds of a full batch, the first one's slow start left out."""
+        row = model.cut(model.tokenize(["warm up " * WARM_UP_TOKENS])[0])[:WARM_UP_TOKENS]
+        rows = [row] * max(1, self.settings.token_budget // len(row))
+        model.encode(rows)
+        start = time.perf_counter()
+        model.encode(rows)
+        return sum(map(len, rows)), time.perf_counter() - start
 
     async def start(self) -> None:
         """Load beside the event loop, so that /health answers; end the server if it can't be done."""
@@ -78,6 +101,14 @@ class Service:
             await asyncio.to_thread(self.load)
         except Exception as error:
             self.end(str(error) if isinstance(error, CourseError) else f"{type(error).__name__}: {error}")
+
+    async def stop(self) -> None:
+        """Encode what was accepted, and end the worker; ends the process with code 1 if the server failed."""
+        if self.batcher:
+            await asyncio.to_thread(self.batcher.close)
+        self.large.shutdown()
+        if self.failed:  # uvicorn raises SIGTERM again, which process 1 of a container survives: its code were 0
+            os._exit(1)
 
     def end(self, why: str) -> None:
         """End the process as SIGTERM does, after those who wait got their answer, and with code 1."""
@@ -96,43 +127,71 @@ class Service:
             raise ApiError(503, "The model isn't ready; try again shortly.", code="not_ready", Retry_After="1")
         return self.tokenized, self.batcher
 
+    def limits(self) -> Limits:
+        """What requests are held against; ApiError 503 where there is no model."""
+        return Limits(self.settings, self.model()[0], self.card)
+
     async def embed(self, request: Request, fields: dict[str, Any]) -> Response:
         """Answer one request; `fields` collects what is logged."""
-        body = await read_body(request, self.settings.max_body_bytes)
-        large = len(body) > OFF_LOOP_BYTES
-        limits = Limits(self.settings, self.model()[0], self.card)
-        wanted, rows, truncated = await asyncio.to_thread(limits.prepare, body) if large else limits.prepare(body)
-        tokens = sum(map(len, rows))
-        fields |= {"texts": len(rows), "tokens": tokens, "truncated": len(truncated)}
-        vectors = await self.encode(request, rows)
-        self.metrics.texts.inc(len(rows))
-        self.metrics.tokens.inc(tokens)
-        self.metrics.truncated.inc(len(truncated))
-        if wanted.dimensions:
-            vectors = truncate(vectors, wanted.dimensions, self.card)
-        write = partial(answer, vectors, wanted, model=self.settings.model, tokens=tokens, truncated=truncated)
-        content = await asyncio.to_thread(write) if vectors.size > OFF_LOOP_NUMBERS else write()
-        headers = {"X-Truncated-Inputs": str(len(truncated))}
+        async with self.bodies.read(request) as body, Caller(request) as caller:
+            caller.check()
+            limits, large = self.limits(), len(body) > OFF_LOOP_BYTES
+            wanted = await self._step(caller, large, limits.read, body)
+            fields["texts"] = len(wanted.inputs())
+            found, vectors = await self._encode(caller, large, limits, wanted)
+            tokens = sum(map(len, found.rows))
+            fields |= {"tokens": tokens, "truncated": len(found.truncated)}
+            if wanted.dimensions and wanted.dimensions < vectors.shape[1]:
+                vectors = truncate(vectors, wanted.dimensions, self.card)
+            self._check_finite(vectors)
+            self.metrics.texts.inc(len(found.rows))
+            self.metrics.tokens.inc(tokens)
+            self.metrics.truncated.inc(len(found.truncated))
+            write = partial(
+                answer, vectors, wanted, model=self.settings.model, tokens=tokens, truncated=found.truncated
+            )
+            content = await asyncio.to_thread(write) if vectors.size > OFF_LOOP_NUMBERS else write()
+        headers = {"X-Truncated-Inputs": str(len(found.truncated))}
         return Response(content, media_type="application/json", headers=headers)
 
-    async def encode(self, request: Request, rows: list[Row]) -> Floats:
-        """The vectors of a request, unless its client goes away first."""
+    async def _step(self, caller: Caller, large: bool, work: Callable[..., T], *given: Any) -> T:
+        """Do a step of a request: at once, or for a large one in turn with other large ones, if its client waits."""
+        caller.check()
+        if not large:
+            return work(*given)
+        return await caller.wait(asyncio.get_running_loop().run_in_executor(self.large, work, *given))
+
+    async def _encode(
+        self, caller: Caller, large: bool, limits: Limits, wanted: EmbeddingRequest
+    ) -> tuple[Tokenized, Floats]:
+        """Token ids and vectors of a request: it has its place in the queue before it is tokenized."""
         _, batcher = self.model()
+        job, found = None, Tokenized()
         try:
-            job = batcher.submit(rows)
+            place = batcher.reserve(limits.estimate(wanted))
+            try:
+                steps = limits.tokenize(wanted, found)
+                while await self._step(caller, large, next, steps, False):
+                    pass
+                job = batcher.submit(found.rows, place)
+                return found, await caller.wait(job.future)
+            finally:
+                if job:
+                    batcher.abandon(job)
+                else:
+                    batcher.leave(place)
         except QueueFullError as full:
-            message = f"The queue is full; try again in {full.retry_after_s} s."
+            message = f"The queue is full; your turn comes in {full.retry_after_s} s, as Retry-After says."
             raise ApiError(429, message, code="queue_full", Retry_After=str(full.retry_after_s)) from None
-        gone: asyncio.Future[Any] = asyncio.ensure_future(
-            request.receive()
-        )  # the body was read: what comes next is the disconnect
-        try:
-            await asyncio.wait([job.future, gone], return_when=asyncio.FIRST_COMPLETED)
-            if job.future.done():
-                return job.future.result()
-            raise ApiError(499, "The client went away.")
-        finally:
-            gone.cancel()
-            if not job.future.done():
-                batcher.abandon(job)
-                self.metrics.abandoned.inc()
+
+    def _check_finite(self, vectors: Floats) -> None:
+        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(bad):
+            self.metrics.not_finite.inc(len(bad))
+            raise ApiError(
+                500,
+                f"Input {bad[0]}: the model's vector of it isn't finite ({len(bad)} of {len(vectors)} inputs); leave "
+                "it out, and tell who runs this server, where EMBED_DTYPE=float32 or another model may help.",
+                param="input",
+                code="not_finite",
+            )

@@ -31,6 +31,7 @@ class Metrics:
         self.texts = Counter("embed_texts", "Texts answered", registry=registry)
         self.tokens = Counter("embed_tokens", "Tokens answered", registry=registry)
         self.truncated = Counter("embed_truncated_texts", "Texts that were cut", registry=registry)
+        self.not_finite = Counter("embed_not_finite_texts", "Texts without a finite vector", registry=registry)
         self.abandoned = Counter("embed_abandoned_requests", "Requests whose client went away", registry=registry)
         self.queue = Gauge("embed_queue_tokens", "Tokens accepted and not yet encoded", registry=registry)
         self.ready = Gauge("embed_ready", "1 if the model is ready and its worker runs", registry=registry)

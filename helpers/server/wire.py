@@ -8,14 +8,15 @@ import base64
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter
 
 from helpers.encode.tokens import Floats
 
 Text = Annotated[str, Field(min_length=1)]
 TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 TokenIds = Annotated[list[TokenId], Field(min_length=1, fail_fast=True)]
-INPUT = "input must be a text, a list of texts, a list of token ids, or a list of such lists, and none of them empty"
+# The remedy for a request that is too large, in the terms of the clients that make such requests.
+FEWER = "send fewer texts a request (in LangChain set chunk_size, in LlamaIndex embed_batch_size)"
 
 
 class EmbeddingRequest(BaseModel):
@@ -29,15 +30,16 @@ class EmbeddingRequest(BaseModel):
         | TokenIds
         | Annotated[list[TokenIds], Field(min_length=1, fail_fast=True)]
     ) = Field(
-        description="A text, several, the model's own token ids (special tokens included), or several lists of them.",
+        description="A text, several, the model's own token ids (special tokens included), or several lists of them. "
+        "A text of which the tokenizer knows nothing, such as blanks, gets the vector of no text.",
         examples=["Where are the keys?", ["Where are the keys?", "On the shelf by the door."]],
     )
     model: str = Field(description="The model's name, as /v1/models lists it.", examples=["all-MiniLM-L6-v2"])
-    encoding_format: Literal["float", "base64"] = Field(
-        default="float", description="base64 is of little-endian float32: a quarter of the bytes."
+    encoding_format: Literal["float", "base64"] | None = Field(
+        default=None, description="float unless set; base64 is of little-endian float32: a quarter of the bytes."
     )
     dimensions: PositiveInt | None = Field(
-        default=None, description="The first so many, normalised; Matryoshka models only."
+        default=None, description="The first so many, normalised; fewer than the model's for Matryoshka models only."
     )
     input_type: Literal["query", "document"] | None = Field(
         default=None, description="Puts the model's prompt for queries or documents before each text."
@@ -89,6 +91,7 @@ class ServedModel(BaseModel):
     weights: str = Field(description="hub, bundled, quantised, local, stand-in or twin, and how to know them.")
     dimensions: int
     max_tokens: int
+    max_characters: int = Field(description="Of a text; beyond it 413, even where texts may be cut.")
     matryoshka: bool
     prompts: dict[str, str]
 
@@ -129,28 +132,12 @@ class ApiError(Exception):
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-_request: TypeAdapter[EmbeddingRequest] = TypeAdapter(EmbeddingRequest)
+def gone_away() -> ApiError:
+    """What is noted of a request whose client went away; nobody reads it."""
+    return ApiError(499, "The client went away.")
+
+
 _numbers: TypeAdapter[list[float]] = TypeAdapter(list[float])
-
-
-def parse(body: bytes) -> EmbeddingRequest:
-    """A request from its JSON.
-
-    Raises:
-        ApiError: 400, and names the field; the texts are never repeated.
-    """
-    try:
-        return _request.validate_json(body)
-    except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    if not problem["loc"]:
-        raise ApiError(400, f"The body is no JSON object in UTF-8: {problem['msg']}.", code="invalid_json")
-    field = str(problem["loc"][0])
-    known = field in EmbeddingRequest.model_fields
-    message = INPUT if field == "input" else f"{field if known else 'The body'}: {problem['msg']}"
-    if not known:
-        message = f"There is no field {field[:40]!r}; there are {', '.join(EmbeddingRequest.model_fields)}"
-    raise ApiError(400, f"{message}.", param=field if known else None)
 
 
 def answer(vectors: Floats, wanted: EmbeddingRequest, *, model: str, tokens: int, truncated: list[int]) -> bytes:
