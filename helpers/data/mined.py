@@ -194,7 +194,7 @@ def _distinct(documents: list[str]) -> list[bool]:
     shingles = hashed.transform(documents)
     sizes = np.diff(shingles.indptr)
     stays = np.ones(len(documents), dtype=bool)
-    turned = shingles.T.tocsc()
+    turned = shingles.T.tocsr()
     for start in range(0, len(documents), BLOCK):
         shared = (shingles[start : start + BLOCK] @ turned).tocoo()
         rows, columns = shared.row + start, shared.col
