@@ -1,4 +1,4 @@
-"""What several rooms do with files and addresses: replace a file as a whole, its sha256, whether a server answers."""
+"""What several rooms do with files and addresses: replace a file as a whole, its sha256, the cache, who answers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HUB_TIMEOUT_S = 3.0
+CACHE_VARIABLE = "EMBEDDING_COURSE_CACHE"
+
+
+def cache_folder() -> Path:
+    """Where what was built once is kept: `$EMBEDDING_COURSE_CACHE`, or the user's cache folder."""
+    from platformdirs import user_cache_path
+
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen).expanduser() if chosen else user_cache_path("embedding-course", appauthor=False)
 
 
 @contextlib.contextmanager

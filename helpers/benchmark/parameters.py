@@ -19,6 +19,9 @@ class Settings(BaseModel):
 
     models: tuple[str, ...] = tuple(bundled.MODELS)
     dataset: str = "course"
+    columns: dict[str, str] | str | None = None
+    encoding: str | None = None
+    limit: int | None = Field(default=None, ge=2)
     source: Source = "auto"
     device: str | None = None
     dtype: str | None = None
@@ -40,7 +43,7 @@ class Settings(BaseModel):
         found = [n for part in parts for n in (bundled.MODELS if part == "bundled" else [str(part).strip()])]
         return tuple(dict.fromkeys(name for name in found if name))
 
-    @field_validator("device", "dtype", "quality", mode="before")
+    @field_validator("device", "dtype", "quality", "columns", "encoding", "limit", mode="before")
     @classmethod
     def _optional(cls, value: Any) -> Any:
         """The word "auto" and an empty text mean: choose for me."""

@@ -44,7 +44,13 @@ def run(settings: Settings) -> Report:
         CourseError: the data or a setting is wrong, the output folder can't be written, or not one
             model could be measured.
     """
-    dataset = data.read(settings.dataset)
+    dataset = data.read(
+        settings.dataset,
+        columns=settings.columns,
+        encoding=settings.encoding,
+        limit=settings.limit,
+        seed=settings.seed,
+    )
     _check_quality(settings.quality, dataset)
     device, machine = models.choose_device(settings.device), environment()
     models.choose_dtype(settings.dtype)
@@ -164,12 +170,10 @@ def score(
         scores |= metrics.pair_scores(similarities, pairs.gold, graded=pairs.graded, seed=seed)
     if dataset.retrieval:
         search = dataset.retrieval
+        distinct = {text: row for row, text in enumerate(dict.fromkeys(search.corpus.values()))}
+        documents = unit(model.encode_document, list(distinct))[[distinct[t] for t in search.corpus.values()]]
         scores |= metrics.retrieval_scores(
-            retrieve(
-                search,
-                unit(model.encode_query, list(search.queries.values())),
-                unit(model.encode_document, list(search.corpus.values())),
-            ),
+            retrieve(search, unit(model.encode_query, list(search.queries.values())), documents),
             search.qrels,
             seed=seed,
         )
@@ -181,17 +185,22 @@ def retrieve(
 ) -> dict[str, dict[str, float]]:
     """The k best documents of each query by dot product: query id -> document id -> score.
 
+    A query that is a document too isn't among its own answers, as in BEIR; see `data.Retrieval.own_documents`.
+
     Args:
         search: names the rows of the two arrays, in its own order.
         queries: (q, d) unit vectors.
         documents: (n, d) unit vectors.
     """
     ids = list(search.corpus)
-    hits = semantic_search(torch.from_numpy(queries), torch.from_numpy(documents), top_k=min(k, len(ids)))
-    return {
-        query: {ids[int(hit["corpus_id"])]: float(hit["score"]) for hit in found}
-        for query, found in zip(search.queries, hits, strict=True)
-    }
+    own = search.own_documents
+    wanted = min(k + bool(own), len(ids))
+    hits = semantic_search(torch.from_numpy(queries), torch.from_numpy(documents), top_k=wanted)
+    found = {}
+    for query, best in zip(search.queries, hits, strict=True):
+        named = [(ids[int(hit["corpus_id"])], float(hit["score"])) for hit in best]
+        found[query] = dict([(d, s) for d, s in named if not (d == query and query in own)][:k])
+    return found
 
 
 def speed_sample(dataset: data.Dataset, seed: int = 0) -> list[str]:

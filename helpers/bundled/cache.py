@@ -4,7 +4,6 @@ import contextlib
 import errno
 import json
 import logging
-import os
 import shutil
 import tempfile
 import warnings
@@ -12,22 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock
-from platformdirs import user_cache_path
 from tqdm.auto import tqdm
 
 from helpers.errors import CourseError
-from helpers.files import sha256
+from helpers.files import CACHE_VARIABLE, cache_folder, sha256
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-CACHE_VARIABLE = "EMBEDDING_COURSE_CACHE"
 # A change of recipe gives a new folder in the cache, so that nobody keeps an old build.
 RECIPE = "1"
-
-
-def cache_folder() -> Path:
-    """Where built models are kept: `$EMBEDDING_COURSE_CACHE`, or the user's cache folder."""
-    folder = os.environ.get(CACHE_VARIABLE)
-    return Path(folder).expanduser() if folder else user_cache_path("embedding-course", appauthor=False)
 
 
 def cached(name: str, build: Callable[[Path], None]) -> Path:

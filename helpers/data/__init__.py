@@ -1,8 +1,10 @@
 """Data to judge a model on: the course's own sets, and readers for the reader's own."""
 
-from helpers.data.course import DATASETS, long_documents, pairs, parallel, read, retrieval, texts
+from helpers.data.course import DATASETS, long_documents, pairs, parallel, read, read_beir, retrieval, texts
 from helpers.data.dataset import Dataset, LongDocuments, Pairs, Retrieval
-from helpers.data.formats import read_beir, read_pairs
+from helpers.data.drawn import limited
+from helpers.data.labelled import read_pairs
+from helpers.data.mined import docstrings
 
 __all__ = [
     "DATASETS",
@@ -10,6 +12,8 @@ __all__ = [
     "LongDocuments",
     "Pairs",
     "Retrieval",
+    "docstrings",
+    "limited",
     "long_documents",
     "pairs",
     "parallel",

@@ -4,8 +4,10 @@ Two shapes to judge a model on, named as the field names them; reading files is 
 """
 
 import hashlib
+import itertools
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -36,12 +38,33 @@ class Retrieval:
     """A retrieval set in BEIR's terms.
 
     `corpus` and `queries` map an id to its text (a title is put before the text, with a space);
-    `qrels` maps a query id to the ids of its judged documents and their relevance.
+    `qrels` maps a query id to the ids of its judged documents and their relevance. A document may be empty, and a
+    judged one may be missing: it is then never found. `titles` holds the titles of documents with a query's id.
     """
 
     corpus: dict[str, str]
     queries: dict[str, str]
     qrels: dict[str, dict[str, int]]
+    titles: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+
+    @cached_property
+    def own_documents(self) -> frozenset[str]:
+        """The queries that are documents too, with the same id and the same text (its title aside), and no judgement.
+
+        ArguAna and Quora hold their queries so; BEIR leaves such a document out of the query's answers. The id alone
+        says nothing, since many number queries and documents both from 1.
+        """
+        return frozenset(
+            query
+            for query, text in self.queries.items()
+            if query in self.corpus
+            and query not in self.qrels.get(query, {})
+            and text.strip() in (self.corpus[query].strip(), self._untitled(query).strip())
+        )
+
+    def _untitled(self, document: str) -> str:
+        text, title = self.corpus[document], self.titles.get(document, "")
+        return text.removeprefix(title + " ") if title else text
 
 
 @dataclass(frozen=True)
@@ -58,25 +81,63 @@ class LongDocuments(Retrieval):
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a benchmark runs on: pairs, a retrieval set, or both."""
+    """What a benchmark runs on: pairs, a retrieval set, or both; or `alone`, texts that nobody judged.
+
+    `notes` says what was understood and left out as it was read, a sentence each.
+    """
 
     name: str
     pairs: Pairs | None = None
     retrieval: Retrieval | None = None
+    alone: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
         """Every distinct text, in order of first appearance."""
         pairs = (*self.pairs.sentence1, *self.pairs.sentence2) if self.pairs else ()
         search = (*self.retrieval.queries.values(), *self.retrieval.corpus.values()) if self.retrieval else ()
-        return tuple(dict.fromkeys((*pairs, *search)))
+        return tuple(dict.fromkeys((*pairs, *search, *self.alone)))
 
     @cached_property
     def sha256(self) -> str:
         """A fingerprint of texts, labels and judgements: two datasets with the same one are the same."""
-        content: list[Any] = []
+        parts: list[list[Any]] = []
         if self.pairs:
-            content.append([self.pairs.sentence1, self.pairs.sentence2, self.pairs.gold.tolist()])
+            parts.append([self.pairs.sentence1, self.pairs.sentence2, self.pairs.gold])
         if self.retrieval:
-            content.append([self.retrieval.corpus, self.retrieval.queries, self.retrieval.qrels])
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+            parts.append([self.retrieval.corpus, self.retrieval.queries, self.retrieval.qrels])
+        if self.retrieval and self.retrieval.own_documents:
+            parts.append([sorted(self.retrieval.own_documents)])
+        if self.alone:
+            parts.append([self.alone])
+        digest = hashlib.sha256()
+        for piece in _json_pieces(parts):
+            digest.update(piece.encode())
+        return digest.hexdigest()
+
+
+SLICE = 10_000
+
+
+def _json_pieces(parts: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """`json.dumps(parts)`, a piece at a time, so that a fingerprint needs no second copy of the data."""
+    for first, part in enumerate(parts):
+        yield ", [" if first else "[["
+        for place, column in enumerate(part):
+            yield ", " if place else ""
+            opening, closing = "{}" if isinstance(column, dict) else "[]"
+            yield opening
+            entries = iter(column.items() if isinstance(column, dict) else column)
+            separator = ""
+            while chunk := list(itertools.islice(entries, SLICE)):
+                made = dict(chunk) if isinstance(column, dict) else [_plain(value) for value in chunk]
+                yield separator + json.dumps(made)[1:-1]
+                separator = ", "
+            yield closing
+        yield "]"
+    yield "]" if parts else "[]"
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

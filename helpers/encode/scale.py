@@ -16,6 +16,7 @@ import warnings
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ import torch
 from tqdm.auto import tqdm
 
 from helpers import models
+from helpers.data.rows import SUFFIXES, is_blank, open_table, suffix_of, text_fault
 from helpers.encode import encode
 from helpers.errors import CourseError
 
@@ -287,7 +289,8 @@ def embed(
     is started and stopped, unless this process is connected to one.
 
     Args:
-        source: a Parquet file or folder on a disk that every machine sees.
+        source: a Parquet file or folder on a disk that every machine sees; or another table that `helpers.data.rows`
+            reads, which is first written as Parquet beside the target (its empty lines are passed over).
         target: the folder to write; it must not exist, or be empty.
         model: a name for `helpers.load`.
         column: the column with the texts.
@@ -308,6 +311,21 @@ def embed(
     """
     ray = _ray()
     source, target = Path(source).expanduser(), Path(target).expanduser()
+    if source.is_file() and suffix_of(source) in SUFFIXES and suffix_of(source) != ".parquet":
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+            return embed(
+                _as_parquet(source, Path(folder) / f"{source.stem}.parquet", column, key),
+                target,
+                model,
+                column=column,
+                key=key,
+                prompt_name=prompt_name,
+                actors=actors,
+                cpus_each=cpus_each,
+                gpus_each=gpus_each,
+                batch_texts=batch_texts,
+            )
     rows = _checked(source, column, key)
     if batch_texts < 1:
         raise CourseError(f"batch_texts is {batch_texts}; it must be 1 or more.")
@@ -382,6 +400,28 @@ def _ray() -> Any:
     except ImportError:
         raise CourseError('Ray is missing; install it with pip install "embedding-models-course[scale]".') from None
     return ray
+
+
+def _as_parquet(source: Path, target: Path, column: str, key: str) -> Path:
+    """The key and text columns of a table as a Parquet file; keys become texts."""
+    table = open_table(source)
+    for sentence in table.notes:
+        print(sentence)
+    for name, argument in ((column, "column"), (key, "key")):
+        if name not in table.columns:
+            raise CourseError(f"{source}: there is no {name!r}; it has {', '.join(table.columns)}. Set {argument}=.")
+    schema = pa.schema([(key, pa.string()), (column, pa.string())])
+    with pq.ParquetWriter(target, schema) as writer:
+        entries = iter(table)
+        while chunk := list(islice(entries, ROWS_PER_FILE)):
+            for number, row in chunk:
+                text = row.get(column)
+                fault = "is no text" if not isinstance(text, str) or is_blank(text) else text_fault(text)
+                if fault:
+                    raise CourseError(f"{table.place(number)}: {column!r} {fault}; mend or drop the row.")
+            made = [{key: str(row.get(key)), column: row[column]} for _, row in chunk]
+            writer.write_table(pa.Table.from_pylist(made, schema=schema))
+    return target
 
 
 def _checked(source: Path, column: str, key: str) -> int:

@@ -1,6 +1,6 @@
 """Encode a file that is larger than the memory, in chunks, so that it can be killed and goes on.
 
-`stream` reads a Parquet or JSONL file and writes a folder that any Parquet reader takes whole:
+`stream` reads a table (Parquet, JSONL, CSV ...) and writes a folder that any Parquet reader takes whole:
 
     vectors/_manifest.json         what was encoded with what
     vectors/part-00000.parquet     columns `row` (in the source) and `embedding`
@@ -9,10 +9,9 @@ A part is written under another name, forced to the disk, and renamed: it is the
 Whatever the moment of a crash, the parts that are there are right, and the next call writes the others.
 """
 
-import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from sentence_transformers import SentenceTransformer
 from tqdm.auto import tqdm
 
 from helpers import files, models
+from helpers.data import rows
 from helpers.encode import TOKEN_BUDGET, encode
 from helpers.errors import CourseError
 
@@ -33,7 +33,6 @@ except ImportError:
     raise CourseError('pyarrow is missing; install it with pip install "embedding-models-course[fast]".') from None
 
 CHUNK_TEXTS = 4096
-READ_BYTES = 1 << 20
 # What their vectors say about a model, its parameters don't: pooling, another runtime, int8.
 PROBE = ("Where did the train to the coast stop?", "At noon the ferry left with 214 passengers and one dog.")
 PROBE_TOLERANCE = 1e-3  # of the largest number; other CPUs round otherwise by less, int8 and bfloat16 by more
@@ -53,7 +52,7 @@ def stream(
 
     Args:
         model: any Sentence Transformers model.
-        source: a `.parquet` or `.jsonl` file.
+        source: a table: Parquet, JSONL, CSV and what else `helpers.data.rows` reads; empty lines are passed over.
         target: the folder to write; made if it isn't there.
         column: the column, or key of each line, that holds the text.
         chunk_texts: texts a part; what a crash costs at most, and what the memory holds at a time.
@@ -70,7 +69,7 @@ def stream(
     source, target = Path(source).expanduser(), Path(target).expanduser()
     if chunk_texts < 1:
         raise CourseError(f"chunk_texts is {chunk_texts}; it must be 1 or more.")
-    sha256, rows = _fingerprint(source)
+    sha256, count = _fingerprint(source, column)
     vectors_of = partial(encode, model, token_budget=token_budget, prompt=prompt)
     manifest = {
         "model": str(models.weights(model)),
@@ -88,7 +87,7 @@ def stream(
         target.mkdir(parents=True, exist_ok=True)
         with FileLock(target / ".lock", timeout=0):
             _agree(target / "_manifest.json", manifest)
-            return _encode_missing(_texts(source, column), target, rows, chunk_texts, vectors_of)
+            return _encode_missing(_texts(source, column), target, count, chunk_texts, vectors_of)
     except Timeout:
         raise CourseError(f"{target}: another process is writing here; wait for it, or name another folder.") from None
     except OSError as error:
@@ -99,11 +98,11 @@ def stream(
 
 
 def _encode_missing(
-    texts: Iterator[str], target: Path, rows: int, chunk_texts: int, vectors_of: Callable[[list[str]], Any]
+    texts: Iterator[str], target: Path, count: int | None, chunk_texts: int, vectors_of: Callable[[list[str]], Any]
 ) -> int:
     """Encode the chunks that have no part yet; how many texts that were."""
     encoded, first = 0, 0
-    with tqdm(total=rows, unit="text", desc=target.name) as bar:
+    with tqdm(total=count, unit="text", desc=target.name) as bar:
         for number in itertools.count():
             chunk = list(itertools.islice(texts, chunk_texts))
             if not chunk:
@@ -161,62 +160,31 @@ def _alike(before: Any, now: list[list[float]]) -> bool:
     return old.shape == new.shape and bool(np.abs(old - new).max() <= PROBE_TOLERANCE * np.abs(new).max())
 
 
-def _fingerprint(source: Path) -> tuple[str, int]:
-    """The sha256 of the source and how many rows it has, read in pieces."""
+def _fingerprint(source: Path, column: str) -> tuple[str, int | None]:
+    """The sha256 of the source, read in pieces, and how many rows it has, where that is known without reading them."""
     if not source.is_file():
         raise CourseError(f"{source}: there is no such file.")
-    if source.suffix not in (".parquet", ".jsonl"):
-        raise CourseError(f"{source}: it must be a .parquet or a .jsonl file.")
-    digest, lines = hashlib.sha256(), 0
-    with source.open("rb") as file:
-        while piece := file.read(READ_BYTES):
-            digest.update(piece)
-            lines += piece.count(b"\n")
-            last = piece
-    if source.suffix == ".parquet":
-        return digest.hexdigest(), _parquet(source).metadata.num_rows
-    unfinished = bool(lines or source.stat().st_size) and not last.endswith(b"\n")
-    return digest.hexdigest(), lines + unfinished
+    table = rows.open_table(source)
+    for sentence in table.notes:
+        print(sentence)
+    if column not in table.columns:
+        raise CourseError(
+            f"{source}: there is no {column!r}; it has {', '.join(table.columns)}. Name one with column=."
+        )
+    known = rows.parquet_file(source).metadata.num_rows if rows.suffix_of(source) == ".parquet" else None
+    return files.sha256(source), known
 
 
 def _texts(source: Path, column: str) -> Iterator[str]:
-    """The texts of a source, one after the other."""
-    rows = _parquet_column(source, column) if source.suffix == ".parquet" else _jsonl_column(source, column)
-    for number, text in enumerate(rows, start=1):
+    """The texts of a source, one after the other, empty lines passed over."""
+    table = rows.open_table(source)
+    found = rows.parquet_rows(source, [column]) if rows.suffix_of(source) == ".parquet" else iter(table)
+    for number, row in found:
+        text = row.get(column)
         if not isinstance(text, str):
             raise CourseError(
-                f"{source}, row {number}: {column!r} holds {text!r}, which is no text; mend or drop the row."
+                f"{table.place(number)}: {column!r} holds {text!r}, which is no text; mend or drop the row."
             )
+        if fault := rows.text_fault(text):
+            raise CourseError(f"{table.place(number)}: {column!r} {fault}.")
         yield text
-
-
-def _parquet(source: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(source)
-    except pa.ArrowInvalid as error:
-        raise CourseError(f"{source}: it is no Parquet file, or not a whole one ({error}).") from None
-
-
-def _parquet_column(source: Path, column: str) -> Iterator[Any]:
-    file = _parquet(source)
-    _has(source, column, file.schema_arrow.names)
-    for batch in file.iter_batches(batch_size=1024, columns=[column]):
-        yield from batch.column(0).to_pylist()
-
-
-def _jsonl_column(source: Path, column: str) -> Iterator[Any]:
-    with source.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                raise CourseError(f"{source}, line {number}: it is no JSON in UTF-8; write an object a line.") from None
-            if not isinstance(row, dict):
-                raise CourseError(f"{source}, line {number}: it is no JSON object; write one a line.")
-            _has(f"{source}, line {number}", column, list(row))
-            yield row[column]
-
-
-def _has(where: object, column: str, columns: Sequence[str]) -> None:
-    if column not in columns:
-        raise CourseError(f"{where}: there is no {column!r}; it has {', '.join(columns)}. Name one with column=.")

@@ -566,3 +566,38 @@ def test_the_similarity_figure_has_a_panel_and_a_row_for_each_model(report: Repo
 )
 def test_the_overlap_is_the_share_that_the_best_threshold_gets_wrong(similarity: list[float], overlap: float) -> None:
     assert math.isclose(plots._overlap(np.array(similarity), np.array([1, 1, 0, 0])), overlap)
+
+
+# The reader's own retrieval sets
+
+
+def test_a_query_that_is_a_document_too_isnt_its_own_answer(tmp_path: Path) -> None:
+    search = data.Retrieval(
+        {"q1": "reset a password", "p1": "how a password is reset", "x": "bread"},
+        {"q1": "reset a password"},
+        {"q1": {"p1": 1}},
+    )
+    vectors = np.eye(3, dtype=np.float32)
+    found = running.retrieve(
+        search, vectors[:1], np.array([[1, 0, 0], [0.8, 0.6, 0], [0, 0, 1]], dtype=np.float32), k=2
+    )
+    assert list(found["q1"]) == ["p1", "x"]
+
+
+def test_columns_encoding_and_limit_reach_the_reader(tmp_path: Path) -> None:
+    made = benchmark.settings({"columns": "sentence1=a, sentence2=b", "encoding": "cp1252", "limit": 5})
+    assert (made.columns, made.encoding, made.limit) == ("sentence1=a, sentence2=b", "cp1252", 5)
+    path = tmp_path / "m.csv"
+    path.write_text("a,b,same\n" + "".join(f"text {i},other {i},{i % 2}\n" for i in range(20)), encoding="utf-8")
+    report = benchmark.run(
+        Settings(
+            models=(TFIDF,),
+            dataset=str(path),
+            columns="sentence1=a, sentence2=b, label=same",
+            limit=10,
+            device="cpu",
+            repeats=1,
+            output_dir=tmp_path / "results",
+        )
+    )
+    assert report.gold is not None and len(report.gold) == 10

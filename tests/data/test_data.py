@@ -12,7 +12,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from helpers import data
-from helpers.data.rows import csv_rows
+from helpers.data.rows import open_table
 from helpers.errors import CourseError
 
 HARD = {"same_words", "negation", "swapped_roles", "numbers_changed"}
@@ -36,7 +36,7 @@ def repeated(texts: tuple[str, ...]) -> list[str]:
 
 
 def test_the_course_has_at_least_240_pairs_in_six_domains() -> None:
-    rows = [row for _, row in csv_rows(data.DATASETS / "pairs.csv", tab=False)]
+    rows = [row for _, row in open_table(data.DATASETS / "pairs.csv")]
     assert len(data.pairs()) == len(rows) >= 240
     domains = Counter(row["domain"] for row in rows)
     assert len(domains) == 6
@@ -44,7 +44,7 @@ def test_the_course_has_at_least_240_pairs_in_six_domains() -> None:
 
 
 def test_each_domain_has_similar_and_dissimilar_pairs() -> None:
-    rows = [row for _, row in csv_rows(data.DATASETS / "pairs.csv", tab=False)]
+    rows = [row for _, row in open_table(data.DATASETS / "pairs.csv")]
     assert len({(row["domain"], row["label"]) for row in rows}) == 12
 
 
@@ -105,6 +105,30 @@ def test_every_query_has_a_relevant_passage_in_the_corpus() -> None:
     for judged in search.qrels.values():
         assert judged.keys() <= search.corpus.keys()
         assert max(judged.values()) > 0
+
+
+# The course's queries with codes
+
+
+def test_queries_with_codes_are_apart_from_the_others_and_at_least_30() -> None:
+    codes, others = data.retrieval("codes"), data.retrieval()
+    assert len(codes.queries) >= 30 and not codes.queries.keys() & others.queries.keys()
+    assert others.corpus.items() < codes.corpus.items()
+    assert repeated((*codes.corpus.values(), *codes.queries.values())) == []
+    assert all(judged.keys() <= codes.corpus.keys() for judged in codes.qrels.values())
+
+
+def test_each_query_with_a_code_repeats_a_number_or_name_of_its_passage() -> None:
+    codes = data.retrieval("codes")
+    for query, judged in codes.qrels.items():
+        for document in judged:
+            shared = {*words(codes.queries[query])} & {*words(codes.corpus[document])}
+            assert any(c.isdigit() for word in shared for c in word) or "Alder" in codes.queries[query], query
+
+
+def test_another_kind_of_queries_is_refused() -> None:
+    with pytest.raises(CourseError, match="kind is 'numbers'; it can be words or codes"):
+        data.retrieval("numbers")
 
 
 # The course's unlabelled texts
@@ -293,7 +317,7 @@ LONG_ENOUGH = '{"sentence1": "a", "sentence2": "b", "label": 1}'
         ("m.csv", ["sentence1,sentence2", "a,b"], r"line 1: no column 'label' .*'score' .*rename or add one"),
         ("m.csv", [HEAD + ",score", "a,b,1,2"], r"line 1: has both label and score; keep the one"),
         ("m.csv", [HEAD, "a,b,1", "c,d,2"], r"line 3: label is '2'; it must be 0 or 1 .*'score'"),
-        ("m.csv", [HEAD, "a,b,1", "c,d,yes"], r"line 3: label is 'yes'; it must be 0 or 1"),
+        ("m.csv", [HEAD, "a,b,1", "c,d,maybe"], r"line 3: label is 'maybe'; it must be 0 or 1"),
         ("m.csv", [HEAD, "a,b,1", "c,d,"], r"line 3: label is ''; it must be 0 or 1"),
         ("m.csv", [HEAD, "a,b,nan", "c,d,0"], r"line 2: label is 'nan'; it must be 0 or 1"),
         ("m.csv", ["sentence1,sentence2,score", "a,b,1.5", "c,d,NaN"], r"line 3: score is 'NaN'; it must be a finite"),
@@ -342,9 +366,19 @@ def test_a_file_of_another_kind_is_refused(write: Write) -> None:
         data.read(write("m.xlsx", *CSV))
 
 
-def test_another_encoding_is_named_with_line_and_byte(write: Write) -> None:
-    with pytest.raises(CourseError, match=r"m\.csv, line 3: byte 0xe9 isn't UTF-8; save the file as UTF-8"):
-        data.read(write("m.csv", HEAD, "a,b,1", "café,d,0", encoding="latin-1"))
+def test_what_isnt_utf_8_is_read_as_cp1252_and_its_first_foreign_line_shown(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = data.read(write("m.csv", HEAD, "a,b,1", "café – 5 €,d,0", encoding="cp1252"))
+    assert dataset.pairs is not None and dataset.pairs.sentence1[1] == "café – 5 €"
+    assert "m.csv isn't UTF-8; read as cp1252 (Western Windows): 'café – 5 €,d,0'" in capsys.readouterr().out
+
+
+def test_a_byte_of_neither_encoding_is_named_with_its_line(write: Write) -> None:
+    path = write("m.csv", HEAD, "a,b,1")
+    path.write_bytes(path.read_bytes() + b"\nx\x81\xff,d,0")
+    with pytest.raises(CourseError, match=r"m\.csv, line 3: byte 0x81 is neither UTF-8 nor cp1252; save .* or name"):
+        data.read(path)
 
 
 def test_a_line_is_counted_as_an_editor_counts_it_after_a_line_break_in_a_cell(write: Write) -> None:
@@ -383,9 +417,12 @@ def test_a_beir_folder_is_read_with_its_judgements_in_either_place(beir: Callabl
     )
 
 
-def test_a_query_with_no_relevant_document_is_left_out(beir: Callable[..., Path]) -> None:
+def test_a_query_judged_only_0_stays_as_in_beir_and_one_without_judgement_is_left_out(
+    beir: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     search = data.read_beir(beir(qrels=("query-id\tcorpus-id\tscore", "q1\td1\t1", "q2\td2\t0")))
-    assert list(search.queries) == list(search.qrels) == ["q1"]
+    assert list(search.queries) == list(search.qrels) == ["q1", "q2"]
+    assert "1 queries without a judgement are left out" in capsys.readouterr().out
 
 
 def test_an_id_that_is_a_number_matches_its_text(beir: Callable[..., Path]) -> None:
@@ -396,7 +433,7 @@ def test_an_id_that_is_a_number_matches_its_text(beir: Callable[..., Path]) -> N
 @pytest.mark.parametrize(
     ("part", "lines", "sentence"),
     [
-        ("qrels", (QRELS[0], "q1\td9\t1"), r"qrels\.tsv, line 2: document 'd9' isn't in corpus\.jsonl; add it or drop"),
+        ("qrels", (QRELS[0], "q1\td1\t1001"), r"qrels\.tsv, line 2: the score is 1001; a relevance is at most 1,000"),
         ("qrels", (*QRELS, "q9\td1\t1"), r"qrels\.tsv, line 5: query 'q9' isn't in queries\.jsonl; add it or drop"),
         ("qrels", (*QRELS, "q1\td1\t1"), r"qrels\.tsv, line 5: query 'q1' and document 'd1' were judged before"),
         ("qrels", (QRELS[0], "q1\td1\t0.5"), r"qrels\.tsv, line 2: the score is '0\.5'; it must be a whole number"),

@@ -345,11 +345,11 @@ def test_a_folder_begun_with_the_same_weights_but_other_vectors_is_refused(
 
 def test_bad_sources_are_told_with_file_and_row(tmp_path: Path, static: SentenceTransformer) -> None:
     cases = {
-        '{"text": "a"}\n{"text": null}\n': "row 2: 'text' holds None",
-        '{"text": "a"}\nnot json\n': "line 2: it is no JSON",
+        '{"text": "a"}\n{"text": null}\n': "line 2: 'text' holds None",
+        '{"text": "a"}\nnot json\n': "line 2: not JSON",
         '{"body": "a"}\n': "there is no 'text'; it has body",
-        "[1]\n": "no JSON object",
-        '{"text": "caf\u00e9"}\n': "line 1: it is no JSON in UTF-8",
+        "[1]\n": "not a JSON object",
+        '{"text": "half a character: \\ud83d"}\n': "line 1: 'text' holds half a character",
     }
     for i, (content, message) in enumerate(cases.items()):
         path = tmp_path / f"{i}.jsonl"
@@ -362,3 +362,14 @@ def test_bad_sources_are_told_with_file_and_row(tmp_path: Path, static: Sentence
         stream(static, broken, tmp_path / "out")
     with pytest.raises(CourseError, match="no such file"):
         stream(static, tmp_path / "missing.jsonl", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.csv", "t.json"])
+def test_empty_lines_are_passed_over_and_any_table_is_read(
+    tmp_path: Path, static: SentenceTransformer, name: str
+) -> None:
+    made = {"t.jsonl": '{"text": "a"}\n\n{"text": "b"}\n \n', "t.csv": "id,text\n1,a\n\n2,b\n"}
+    path = tmp_path / name
+    path.write_text(made.get(name, '[{"text": "a"}, {"text": "b"}]'), encoding="utf-8")
+    assert stream(static, path, tmp_path / "out") == 2
+    assert sorted(pd.read_parquet(tmp_path / "out")["row"]) == [0, 1]

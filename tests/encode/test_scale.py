@@ -377,3 +377,14 @@ def test_a_number_out_of_its_range_is_told_by_name(change: dict[str, Any]) -> No
 def test_machines_come_whole(count: Any) -> None:
     with pytest.raises(CourseError, match="whole number"):
         Job(1, 1, 1).hours(count)
+
+
+def test_a_table_that_isnt_parquet_is_read_as_data_are_and_written_as_parquet(tmp_path: Path) -> None:
+    source = tmp_path / "t.csv"
+    source.write_text("id,text\n1,a\n\n2,b\n", encoding="utf-8")
+    made = scale._as_parquet(source, tmp_path / "t.parquet", "text", "id")
+    assert pd.read_parquet(made).to_dict("list") == {"id": ["1", "2"], "text": ["a", "b"]}
+    source.write_text("id,text\n1,\n2,b\n", encoding="utf-8")
+    with pytest.raises(CourseError, match=r"t\.csv, line 2: 'text' is no text; mend or drop the row"):
+        scale.embed(source, tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"t.csv", "t.parquet"}
