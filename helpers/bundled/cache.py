@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 CACHE_VARIABLE = "EMBEDDING_COURSE_CACHE"
 # A change of recipe gives a new folder in the cache, so that nobody keeps an old build.
 RECIPE = "1"
+building_s: dict[str, float] = {}  # what was built in this process, and how long it took
 
 
 def cache_folder() -> Path:
@@ -58,7 +60,9 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
                     tqdm(total=1, desc=f"building {name}, once", bar_format="{desc} [{elapsed}]") as bar,
                     quiet(),
                 ):
+                    start = time.perf_counter()
                     build(fresh)
+                    building_s[name] = time.perf_counter() - start
                     bar.update()
                 sums = {str(f.relative_to(fresh)): sha256(f) for f in sorted(fresh.rglob("*")) if f.is_file()}
                 (fresh / "sha256.json").write_text(json.dumps(sums), encoding="utf-8")
