@@ -110,9 +110,7 @@ plots.unbroken(benchmark.scores(report))
 # %%
 if report.data.gold is not None and not report.data.graded:
     distributions, overlap = plots.similarities(report)
-    display(
-        plots.picture(distributions, "Histograms of each model's similarities, both kinds of pairs apart.")
-    )
+    display(plots.picture(distributions, "Histograms of each model's similarities, both kinds of pairs apart."))
     display(plots.unbroken(overlap))
 else:
     print(f"'{report.dataset}' has no pairs with labels 0 and 1, so there are no two groups to show.")

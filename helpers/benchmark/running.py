@@ -94,7 +94,7 @@ def run(settings: Settings) -> Report:
         settings=settings,
         dataset=_name(settings),
         dataset_sha256=dataset.sha256,
-        data=_describe(dataset),
+        data=describe(dataset),
         results=results,
         unavailable=session.unavailable,
         environment=machine | {"load_average": [load_before, _load_average()]},
@@ -441,7 +441,8 @@ def _name(settings: Settings) -> str:
     return settings.dataset if settings.dataset == "course" else Path(settings.dataset).name
 
 
-def _describe(dataset: data.Dataset) -> Data:
+def describe(dataset: data.Dataset) -> Data:
+    """What a report keeps of the data."""
     pairs, search = dataset.pairs, dataset.retrieval
     words = [len(text.split()) for text in dataset.texts]
     return Data(
