@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATASET ?= course
 MODELS ?= bundled
+OUT ?= results
 PORT ?= 8000
 QUIET := $(if $(CI),--quiet,)
 COMPILE = @echo "Compiling the packages once, one to four minutes ..." && $(BIN)/python -m compileall -q -j 0 .venv > /dev/null || true
@@ -12,13 +13,14 @@ COMPILE = @echo "Compiling the packages once, one to four minutes ..." && $(BIN)
 
 .PHONY: run test lab serve build site
 
-run: .venv/run.stamp  ## Rank models and leave a report in results/ (DATASET=file or folder, MODELS="one,two").
-	@mkdir -p results
+run: .venv/run.stamp  ## Rank models and leave a report in results/ (DATASET=file or folder, MODELS="one,two", OUT=folder).
+	@mkdir -p "$(OUT)"
 	@$(BIN)/python -m tools.packages "$(MODELS)"
-	$(BIN)/papermill notebooks/14_benchmark.ipynb results/benchmark.ipynb -p models "$(MODELS)" -p dataset "$(DATASET)" -p output_dir results --progress-bar
-	@$(BIN)/jupyter nbconvert --log-level WARN --to html --output-dir results results/benchmark.ipynb
-	@$(BIN)/python -c "from helpers import benchmark as b; print(b.summary(b.read('results')))"
-	@echo "\nWritten: results/benchmark.csv, results/benchmark.json, results/benchmark.png, results/benchmark.html"
+	@$(BIN)/python -m papermill notebooks/14_benchmark.ipynb "$(OUT)/.benchmark.ipynb" -p models "$(MODELS)" -p dataset "$(DATASET)" -p output_dir "$(OUT)" --no-progress-bar --log-output --log-level WARNING
+	@$(BIN)/jupyter nbconvert --log-level WARN --to html --no-input --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags=lesson --TagRemovePreprocessor.remove_all_outputs_tags=silent --output-dir "$(OUT)" --output benchmark "$(OUT)/.benchmark.ipynb"
+	@mv "$(OUT)/.benchmark.ipynb" "$(OUT)/benchmark.ipynb"
+	@$(BIN)/python -c "import sys; from helpers import benchmark as b; print(b.summary(b.read(sys.argv[1])))" "$(OUT)"
+	@printf "\nWritten: $(OUT)/benchmark.html, benchmark.csv, benchmark.json, benchmark.png, benchmark.ipynb\n"
 
 test: .venv/test.stamp  ## Check everything that must hold; takes minutes.
 	@command -v bwrap > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq -y bubblewrap; } > /dev/null 2>&1 || true  # for the grader's sandbox

@@ -16,6 +16,7 @@ import numpy as np
 
 from helpers import benchmark, data, load
 from helpers.benchmark import plots
+from helpers.benchmark.running import describe
 from helpers.measure.speed import Speed
 
 
@@ -30,6 +31,28 @@ def write_pairs(path: Path, texts: int = 2000) -> None:
         writer.writerow(["sentence1", "sentence2", "label"])
         for row, (i, j) in enumerate(draw.T):
             writer.writerow([sentences[i], sentences[j], row % 2])
+
+
+def measured(name: str) -> Speed:
+    """A made-up speed: encoding for the clock isn't overhead, it is what the reader asked for."""
+    seconds = (0.1,) * 7
+    return Speed(
+        texts_per_s=10,
+        tokens_per_s=None,
+        peak_share=None,
+        latency_ms=1,
+        latency_p95_ms=1,
+        tokens_per_text=None,
+        computed_per_token=None,
+        batch_size=8,
+        texts=128,
+        clock="CPU seconds",
+        wall_s=seconds,
+        cpu_s=seconds,
+        reference=name,
+        reference_wall_s=seconds,
+        reference_cpu_s=seconds,
+    )
 
 
 def main() -> None:
@@ -50,28 +73,50 @@ def main() -> None:
         write_pairs(path)
         start = time.perf_counter()
         dataset = data.read(path)
-        scores, similarities = benchmark.score(model, dataset)
-        assert similarities is not None and dataset.pairs is not None
-        timing = Speed(1.0, 1.0, 1.0, None, None, 1, 1, 1)
-        result = benchmark.Result(
-            "model", "", "cpu", "float32", 384, 0, scores, timing, 0.0, 0.0, None, tuple(similarities.tolist())
-        )
+        settings = benchmark.Settings(models=("all-MiniLM-L6-v2", "copy"), output_dir=Path(folder) / "out")
+        results = []
+        for name in settings.models:
+            scores, per_query, similarities = benchmark.evaluate(model, dataset)
+            assert similarities is not None and dataset.pairs is not None
+            speed = measured(name)
+            results.append(
+                benchmark.Result(
+                    name,
+                    "",
+                    "cpu",
+                    "float32",
+                    384,
+                    0,
+                    scores,
+                    per_query,
+                    tuple(similarities),
+                    0.0,
+                    0.0,
+                    None,
+                    measured(name),
+                )
+            )
         report = benchmark.Report(
-            benchmark.Settings(output_dir=Path(folder) / "out"),
+            settings,
             dataset.name,
             dataset.sha256,
-            False,
-            tuple(dataset.pairs.gold.tolist()),
-            (result,),
+            describe(dataset),
+            tuple(results),
             {},
-            {"hardware": {"accelerator": None, "cpu": "this machine"}},
+            {
+                "hardware": {"accelerator": None, "cpu": "this machine", "cores": 1, "threads": 1, "memory_gb": 1},
+                "load_average": [0, 0],
+            },
+            "",
         )
         figure, _ = plots.pareto(report)
         benchmark.save(report, figure)
         benchmark.summary(report)
         total = time.perf_counter() - start
     rest = total - spent["encoding"]
-    print(f"{len(dataset.texts)} texts: {total:.1f} s, of which encoding {spent['encoding']:.1f} s")
+    print(
+        f"{len(dataset.texts)} texts, twice: {total:.1f} s, of which encoding {spent['encoding']:.1f} s each {each:.1f} s"
+    )
     print(f"everything else: {rest:.2f} s, {100 * rest / total:.1f}% of the run")
 
 

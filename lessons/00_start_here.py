@@ -69,7 +69,7 @@ print("hub reachable:", models.hub_reachable(), "· models in the local hub cach
 from helpers import benchmark, data
 
 pairs_only = data.Dataset("course pairs", pairs=data.pairs())
-chosen = benchmark.Settings(repeats=1)
+chosen = benchmark.Settings()
 for name in ("bge-small-en-v1.5", "all-MiniLM-L6-v2-static-256"):
     try:
         result = benchmark.measure(name, pairs_only, chosen)

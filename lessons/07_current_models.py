@@ -414,17 +414,20 @@ assert np.allclose(by_hand, static.encode(sentence), atol=1e-6)
 print(f"largest difference from encode(): {np.abs(by_hand - static.encode(sentence)).max():.1e}")
 
 # %% [markdown]
-# No layer, no multiplication of matrices: how much faster is that? `speed.measure` warms up and takes the median of
-# three repeats, by the clock on the wall: what else the machine is doing slows both.
+# No layer, no multiplication of matrices: how much faster is that? `speed.measure` warms both up and lets them take
+# turns on the same batches, round by round, so that what else the machine is doing slows both.
 
 # %%
-both, rates = {"MiniLM": mini, "static": static}, {}
-texts = data.texts()[:16]
+both = {"MiniLM": mini, "static": static}
+timed = speed.measure(both, data.texts()[:64], budget_s=10)
 for name, model in both.items():
-    rates[name] = speed.measure(model, texts).tokens_per_s
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
-    print(f"{name}: {rates[name]:,.0f} tokens/s, {parameters:.1f}M parameters; {len(texts)} texts of mixed lengths")
-print(f"On this machine ({mini.device}) the static model is {rates['static'] / rates['MiniLM']:.0f} times as fast.")
+    print(f"{name}: {timed[name].tokens_per_s:,.0f} tokens/s, {parameters:.1f}M parameters")
+ratio = timed["static"].ratio
+print(
+    f"On this machine ({mini.device}) the static model is {ratio.value:.0f} times as fast, "
+    f"{ratio.low:.0f} to {ratio.high:.0f} (95%), in {timed['static'].clock}."
+)
 
 # %% [markdown]
 # **Decide, then run:** what can't a mean of token vectors know?

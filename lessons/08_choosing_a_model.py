@@ -28,13 +28,14 @@ remote_code: bool = False  # whether the model may run code from its own reposit
 import textwrap
 from collections import Counter
 
+import numpy as np
 import pandas as pd
 from IPython.display import display
 
 from helpers import benchmark as benchmarks
 from helpers import catalog, choosing, data, load, weights
 from helpers.choosing import Needs, choose, plots, tree
-from helpers.measure import speed
+from helpers.measure import comparing, ranking, speed
 from helpers.models import twins
 
 pd.set_option("display.max_rows", 100)
@@ -267,10 +268,11 @@ with pd.option_context("display.max_colwidth", None):
 
 # %%
 static = load("all-MiniLM-L6-v2-static-256")
-rates = {name: speed.measure(model, data.texts()[:12]) for name, model in {"MiniLM": mini, "static": static}.items()}
+rates = speed.measure({"MiniLM": mini, "static": static}, data.texts()[:64], budget_s=10)
 for name, measured in rates.items():
     print(f"{name:7s} {measured.texts_per_s:10,.0f} texts/s, {measured.tokens_per_s:10,.0f} tokens/s")
-print(f"static / MiniLM: {rates['static'].tokens_per_s / rates['MiniLM'].tokens_per_s:,.0f} times the tokens")
+ratio = rates["static"].ratio
+print(f"static / MiniLM: {ratio.value:,.0f} times as fast, {ratio.low:,.0f} to {ratio.high:,.0f} (95%)")
 
 # %% [markdown]
 # ### Stars
@@ -291,25 +293,37 @@ pd.DataFrame(figures, index=["MTEB(eng, v1), published", "parameters (M)"]).T
 # A published mean is over other people's tasks. The last step is yours: two or three candidates, your queries, your
 # documents. Offline, the real models at hand are MiniLM, its static derivative, and a lexical one. The data are the
 # course's hard retrieval set; put your own in its place with `data.read("folder")`. nDCG@10 is 1 where the right
-# documents stand on top. In brackets the 95 percent interval over the queries.
+# documents stand on top. All three answer the same queries, so they are compared query by query, as in lessons 02 and
+# 03; in brackets the 95 percent interval of the difference to the best.
 
 # %%
 candidates = {"MiniLM": mini, "static": static, "tfidf-4096": load("tfidf-4096")}
 search = data.Dataset("retrieval", retrieval=data.retrieval())
-quality = {name: benchmarks.score(model, search)[0]["ndcg@10"] for name, model in candidates.items()}
-rank = benchmarks.rank_groups(list(quality.values()))
-pd.DataFrame({"nDCG@10": [str(q) for q in quality.values()], "rank": rank}, index=list(quality))
+values = [benchmarks.evaluate(model, search)[1]["ndcg@10"] for model in candidates.values()]
+compared = comparing.compare(comparing.of_queries(np.array(values)))
+timed = speed.measure(candidates, data.texts(), budget_s=20)
+place = ranking.places(compared, list(timed.values()))
+best = int(compared.scores.argmax())
+measured = {
+    "nDCG@10": compared.scores.round(3),
+    "to the best": ["" if i == best else str(compared.interval(i, best)) for i in range(len(candidates))],
+    "rank": compared.ranks,
+    "times as fast as MiniLM": [f"{t.ratio.value:,.1f}" for t in timed.values()],
+    "front": [p.front for p in place],
+}
+pd.DataFrame(measured, index=list(candidates))
 
 # %%
-leaders = [name for name, place in zip(quality, rank, strict=True) if place == 1]
-tied = len({*rank}) < len(rank)
-print(f"In the first group: {', '.join(leaders)}, on {len(search.retrieval.queries)} queries.")
-print("Models that share a rank aren't told apart by their intervals here." if tied else "All intervals are apart.")
+names = list(candidates)
+unsure = [f"{names[i]} and {names[j]}" for i in range(len(names)) for j in compared.same(i) if i < j]
+print(f"Not told apart on {len(search.retrieval.queries)} queries: {', '.join(unsure) or 'nobody'}.")
+print(f"A difference of {compared.detectable:.2f} would be found four times in five.")
 
 # %% [markdown]
-# Models whose intervals overlap share a rank. Then take the cheaper one, or collect more queries. Beware of a single
-# number that mixes quality and speed: who wins then depends on how the mixture is made (lesson 14 shows one). That is
-# why `choose` returns candidates and a front, and leaves the last word to you.
+# A rank is one more than the number of models that are told to be better; who isn't told apart isn't equal. Where two
+# aren't told apart, take the cheaper one if it surely loses less than matters to you, or collect more queries. Beware
+# of a single number that mixes quality and speed: who wins then depends on how the mixture is made (lesson 14 shows
+# one). That is why `choose` returns candidates and a front, and leaves the last word to you.
 #
 # ## Recap
 #
@@ -317,7 +331,8 @@ print("Models that share a rank aren't told apart by their intervals here." if t
 #   never guessed; size is parameters, not dimensions.
 # - **Trade**: one benchmark by its exact name, complete runs, a speed that was measured and says on what. The result
 #   is a front, and it changes with the benchmark.
-# - **Settle**: measure the last candidates on your own queries, with intervals. Where they overlap, take the cheaper.
+# - **Settle**: measure the last candidates on your own queries, and compare them query by query. Where the cheaper
+#   surely loses less than matters to you, take it.
 #
 # Test yourself: Why may the order of the filter's questions change the counts but not the candidates? A candidate has
 # no speed in the table: is it off the front? Two models with the same score have different zero-shot shares: which

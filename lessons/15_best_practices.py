@@ -299,10 +299,10 @@ device, cores_here = models.choose_device(), environment.hardware()["cores"]
 cases = {}
 if device != "cpu":
     texts = list(data.texts()[::4])
-    on_gpu = speed.measure(load("all-MiniLM-L6-v2", device=device), texts).texts_per_s
+    on_gpu = load("all-MiniLM-L6-v2", device=device)
     for threads in sorted({1, cores_here}):
         torch.set_num_threads(threads)
-        ratio = on_gpu / speed.measure(mini, texts).texts_per_s
+        ratio = speed.measure({"CPU": mini, "GPU": on_gpu}, texts, budget_s=20)["GPU"].wall_ratio.value
         cases[f"MiniLM on {device}: {ratio:.1f} times the texts of {threads} thread(s)"] = 10 <= ratio <= 50
     torch.set_num_threads(1)
 conclude("A GPU is 10 to 50 times as fast", cases or {"there is no GPU here": None}, "10_encoding_fast")

@@ -1,15 +1,38 @@
-"""Models x data -> results, ranking, report: `run(settings(...))`, then `table`, `summary`, `save`, and `plots`."""
+"""Models x data -> results, ranking, report: `run(settings(...))`, then `verdict`, `table`, `save`, and `plots`."""
 
 from helpers.benchmark.parameters import Settings, notebook_variables, settings
-from helpers.benchmark.report import MEASURES, Report, Result, ranking, read, save, summary, table
-from helpers.benchmark.running import measure, retrieve, run, score, speed_sample
+from helpers.benchmark.report import (
+    MEASURES,
+    Data,
+    Report,
+    Result,
+    Scored,
+    compare,
+    compared,
+    ranking,
+    read,
+    save,
+    scores,
+    table,
+)
+from helpers.benchmark.running import evaluate, measure, retrieve, run, score, speed_texts
+from helpers.benchmark.words import advice, description, limits, method, summary, verdict
 
 __all__ = [
     "MEASURES",
+    "Data",
     "Report",
     "Result",
+    "Scored",
     "Settings",
+    "advice",
+    "compare",
+    "compared",
+    "description",
+    "evaluate",
+    "limits",
     "measure",
+    "method",
     "notebook_variables",
     "ranking",
     "read",
@@ -17,8 +40,10 @@ __all__ = [
     "run",
     "save",
     "score",
+    "scores",
     "settings",
-    "speed_sample",
+    "speed_texts",
     "summary",
     "table",
+    "verdict",
 ]

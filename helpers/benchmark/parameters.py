@@ -26,10 +26,11 @@ class Settings(BaseModel):
     device: str | None = None
     dtype: str | None = None
     batch_size: int = Field(default=32, ge=1)
-    repeats: int = Field(default=3, ge=1)
+    speed_s: float = Field(default=45.0, ge=0, allow_inf_nan=False)
     seed: int = Field(default=0, ge=0)
     output_dir: Path = Path("results")
     quality: str | None = None
+    margin: float = Field(default=0.02, gt=0, allow_inf_nan=False)
     speed_cap: float = Field(default=500.0, gt=0)
     trust_remote_code: bool = False
 

@@ -1,68 +1,126 @@
 """Figures of a benchmark report, each with the table that says the same in numbers."""
 
+import base64
+import html
+import io
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from helpers.benchmark import MEASURES, Report, ranking
 from helpers.errors import CourseError
 
 SIMILAR, DISSIMILAR, FRONT, OFF = "#0072b2", "#d55e00", "#009e73", "#7f7f7f"  # Okabe and Ito, colour-blind safe
+OFFSETS = [(9, 9), (9, -9), (-9, 9), (-9, -9), (20, 0), (-20, 0), (0, 22), (0, -22), (24, 18), (-24, 18), (24, -18)]
 
 
 def pareto(report: Report) -> tuple[Figure, pd.DataFrame]:
-    """Quality against speed, with intervals, and the front of models that nothing else beats at both.
+    """Quality against speed, with intervals, and the front of models that nothing else beats.
+
+    Points bear the numbers of the ranking. Filled and green: on the front. Hollow: on it only because the data, or the
+    rounds, don't tell it apart from a model that is ahead by its numbers at both. Grey: beaten by another.
 
     Returns:
         The figure, and a table of what it shows: one row a model, fastest first.
     """
     by, title = report.quality, MEASURES[report.quality]
-    shown = ranking(report).sort_values("texts_per_s", ascending=False, ignore_index=True)
+    shown = ranking(report).sort_values("rate", ascending=False, ignore_index=True)
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     plt.close(figure)
-    front = shown[shown["pareto"]]
-    axes.step(front["texts_per_s"], front[by], where="pre", color=FRONT, alpha=0.5, zorder=1, label="Pareto front")
+    reference = float((shown["rate"] / shown["speed_ratio"]).median())
     for _, row in shown.iterrows():
-        colour = FRONT if row["pareto"] else OFF
+        ends = [row[f"speed_ratio{end}"] for end in ("_low", "", "_high")]
+        low, middle, high = (reference * min(max(end, ends[1] / 10), ends[1] * 10) for end in ends)
         axes.errorbar(
-            row["texts_per_s"],
+            middle,
             row[by],
-            xerr=[[row["texts_per_s"] - row["texts_per_s_slowest"]], [row["texts_per_s_fastest"] - row["texts_per_s"]]],
+            xerr=[[middle - low], [high - middle]],
             yerr=[[row[by] - row[f"{by}_low"]], [row[f"{by}_high"] - row[by]]],
             fmt="o",
-            color=colour,
+            color=FRONT if row["front"] else OFF,
+            markerfacecolor=FRONT if row["front"] == "yes" else "white" if row["front"] else OFF,
             capsize=3,
         )
-    _label_points(axes, shown, by)
     axes.set_xscale("log")
-    axes.margins(x=0.12, y=0.12)
+    axes.margins(x=0.12, y=0.15)
     hardware = report.environment["hardware"]
-    axes.set_xlabel(f"speed (texts/s, log scale) on {hardware['accelerator'] or hardware['cpu']}")
+    clock = "CPU second" if shown["clock"][0] == "CPU seconds" else "second"
+    axes.set_xlabel(f"texts a {clock} (log scale) on {hardware['accelerator'] or hardware['cpu']}")
     axes.set_ylabel(f"{title} with 95% interval")
     axes.set_title(f"Quality and speed on '{report.dataset}'")
-    axes.legend(loc="lower left")
     axes.grid(alpha=0.25)
-    columns = {"model": "model", by: title, "texts_per_s": "texts/s", "pareto": "on the front"}
-    return figure, shown[list(columns)].rename(columns=columns).round({title: 3, "texts/s": 0})
-
-
-def _label_points(axes: Axes, shown: pd.DataFrame, by: str) -> None:
-    """Names beside the points; where points lie close together, names above and below in turn."""
-    previous = None
-    above = True
-    for _, row in shown.iterrows():
-        close = previous is not None and abs(np.log10(row["texts_per_s"] / previous)) < 0.35
-        above = not above if close else True
-        axes.annotate(
-            row["model"],
-            (row["texts_per_s"], row[by] if not close else row[f"{by}_high" if above else f"{by}_low"]),
-            xytext=(6, 10 if above else -14),
-            textcoords="offset points",
-            fontsize=8,
+    handles = [
+        Line2D([], [], linestyle="", marker="o", color=colour, markerfacecolor=face, label=label)
+        for colour, face, label in (
+            (FRONT, FRONT, "on the front"),
+            (FRONT, "white", "not told apart from the front"),
+            (OFF, OFF, "beaten by another"),
         )
-        previous = row["texts_per_s"]
+    ]
+    axes.legend(handles=handles, loc="lower left", fontsize=8)
+    _number_points(axes, [(reference * r["speed_ratio"], r[by], str(r["number"])) for _, r in shown.iterrows()])
+    columns = {"number": "#", "model": "model", by: title, "rate": f"texts/{clock}", "front": "front"}
+    return figure, shown[list(columns)].rename(columns=columns).round({title: 3, f"texts/{clock}": 1})
+
+
+def _number_points(axes: Axes, points: list[tuple[float, float, str]]) -> None:
+    """The number of each point beside it, where neither a number nor a point is yet."""
+    figure: Any = axes.figure
+    figure.draw_without_rendering()
+    taken = [axes.transData.transform((x, y)) for x, y, _ in points]
+    scale = figure.dpi / 72
+    for x, y, number in points:
+        at = axes.transData.transform((x, y))
+        free = [
+            offset
+            for offset in OFFSETS
+            if all(np.hypot(*(at + np.multiply(offset, scale) - other)) > 11 * scale for other in taken)
+        ]
+        offset = (free or OFFSETS)[0]
+        taken.append(at + np.multiply(offset, scale))
+        axes.annotate(
+            number,
+            (x, y),
+            xytext=offset,
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=9,
+            fontweight="bold",
+            arrowprops={"arrowstyle": "-", "color": OFF, "linewidth": 0.6} if np.hypot(*offset) > 16 else None,
+        )
+
+
+def described(report: Report) -> str:
+    """The figure of quality and speed in words, for who can't see it."""
+    _, shown = pareto(report)
+    rate = shown.columns[3]
+    told = "; ".join(
+        f"{row['#']} {row['model']}: {row.iloc[2]:.3f} at {row[rate]:,.0f} {rate}"
+        f"{', on the front' if row['front'] == 'yes' else ', not told apart from the front' if row['front'] else ''}"
+        for _, row in shown.iterrows()
+    )
+    return f"Quality ({shown.columns[2]}) against speed of {len(shown)} models. {told}."
+
+
+def unbroken(table: pd.DataFrame) -> Any:
+    """A table without its index, in which no cell is broken into lines."""
+    rules = [{"selector": "td, th", "props": "white-space: nowrap; text-align: left"}]
+    return table.style.hide(axis="index").format(precision=3).set_table_styles(rules)
+
+
+def picture(figure: Figure, alt: str) -> HTML:
+    """A figure with its alternative text, which nbconvert has no place for in an image's output."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110, bbox_inches="tight")
+    data = base64.b64encode(content.getvalue()).decode()
+    return HTML(f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt, quote=True)}" style="max-width:100%">')
 
 
 def similarities(report: Report) -> tuple[Figure, pd.DataFrame]:
@@ -78,11 +136,11 @@ def similarities(report: Report) -> tuple[Figure, pd.DataFrame]:
     Raises:
         CourseError: the dataset has no labelled pairs.
     """
-    if report.gold is None or report.graded:
+    if report.data.gold is None or report.data.graded:
         raise CourseError(
             f"'{report.dataset}' has no pairs with labels 0 and 1, so there are no two groups to compare."
         )
-    label = np.array(report.gold)
+    label = np.array(report.data.gold)
     figure, drawn = plt.subplots(
         len(report.results), 1, figsize=(8, 1 + 1.3 * len(report.results)), sharex=True, layout="constrained"
     )

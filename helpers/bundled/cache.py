@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from helpers.files import CACHE_VARIABLE, cache_folder, sha256
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 # A change of recipe gives a new folder in the cache, so that nobody keeps an old build.
 RECIPE = "1"
+building_s: dict[str, float] = {}  # what was built in this process, and how long it took
 
 
 def cached(name: str, build: Callable[[Path], None]) -> Path:
@@ -77,7 +79,9 @@ def kept(
                 fresh = Path(scratch) / "model"
                 fresh.mkdir()
                 with tqdm(total=1, desc=doing, bar_format="{desc} [{elapsed}]") as bar:
+                    start = time.perf_counter()
                     build(fresh)
+                    building_s[name] = time.perf_counter() - start
                     bar.update()
                 fresh.rename(folder)
     except OSError as error:

@@ -7,6 +7,7 @@ judged (one call for many texts, a warm-up, a median) doesn't hang on the speed 
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from helpers import data, models
 from helpers.checks.judges import ByBehaviour, ByReference, Entries, MalformedError, Number
 from helpers.checks.tasks import Case, Task
+from helpers.models import hub
 
+STAND_IN = "bge-small-en-v1.5"  # with the hub held out of reach while the check runs
 SMALL = ("all-MiniLM-L6-v2-static-256", "tfidf-4096", "all-MiniLM-L6-v2-pca-128")
 Floats = NDArray[np.float64]
 
@@ -254,7 +257,7 @@ def _benchmark_cases(seed: int) -> list[Case]:
     labels = pairs.gold[picked].astype(np.int64)
     return [
         (
-            [*SMALL, "no-such-model"],
+            [*SMALL, STAND_IN, "no-such-model"],
             [pairs.sentence1[i] for i in picked],
             [pairs.sentence2[i] for i in picked],
             labels,
@@ -268,7 +271,8 @@ def _benchmark_probe(answer: Any, case: Case) -> Any:
     benchmark = answer(names)
     if benchmark is None:
         return None
-    benchmark.load_models()
+    with patch.object(hub, "hub_reachable", lambda: False), patch.object(hub, "in_cache", lambda *args: False):
+        benchmark.load_models()
     rows = benchmark.benchmark(*pairs)
     if rows is None:
         return None
@@ -279,6 +283,13 @@ def _benchmark_probe(answer: Any, case: Case) -> Any:
 
 def _benchmark_faults(case: Case, value: Any) -> Iterator[str]:
     (_, first, second, labels, _), (rows, unavailable) = case, value
+    if STAND_IN in {row[0] for row in rows}:
+        yield (
+            f"{STAND_IN} is ranked, and its weights were out of reach: that is MiniLM under another's name. Refuse a "
+            "model whose `weights(model).real` is False."
+        )
+    if STAND_IN not in unavailable:
+        yield f"{STAND_IN} was refused without a word: keep its name and the reason in self.unavailable."
     if {row[0] for row in rows} != set(SMALL):
         names = ", ".join(sorted(row[0] for row in rows)) or "no model"
         yield f"results came back for {names}; expected are {', '.join(SMALL)}."

@@ -118,6 +118,41 @@ def mean(values: Floats, axis: int = -1) -> Floats:
     return np.asarray(values.mean(axis=axis))
 
 
+def mean_interval(values: Floats) -> tuple[float, float]:
+    """The 95% interval of a mean by Student's t; for two values or more."""
+    error = float(values.std(ddof=1)) / np.sqrt(len(values))
+    reach = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return float(values.mean()) - reach, float(values.mean()) + reach
+
+
+def auc_interval(similar: Floats, dissimilar: Floats) -> tuple[float, float]:
+    """The 95% interval of ROC-AUC: the variance of DeLong et al. (1988), symmetric on the logit's scale.
+
+    Where no pair is in the wrong order the variance says nothing; there the lower end is that of one wrong pair of the
+    rarer sort in all (as if half a pair were misplaced).
+    """
+    n1, n0 = len(similar), len(dissimilar)
+    value = float(roc_auc(similar, dissimilar))
+    every = stats.rankdata(np.concatenate([similar, dissimilar]))
+    placed1 = (every[:n1] - stats.rankdata(similar)) / n0
+    placed0 = 1 - (every[n1:] - stats.rankdata(dissimilar)) / n1
+    variance = placed1.var(ddof=1) / n1 + placed0.var(ddof=1) / n0
+    least = 1 / (2 * min(n1, n0))
+    inside = min(max(value, least), 1 - least)
+    error = max(float(np.sqrt(variance)), least / 2) / (inside * (1 - inside))
+    centre, reach = float(np.log(inside / (1 - inside))), float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * error
+    low, high = (1 / (1 + np.exp(-(centre + sign * reach))) for sign in (-1, 1))
+    return min(float(low), value), max(float(high), value)
+
+
+def spearman_interval(value: float, n: int) -> tuple[float, float]:
+    """The 95% interval of Spearman's correlation by Fisher's z, with the error of Bonett and Wright (2000)."""
+    if n < 4 or abs(value) >= 1:
+        return (-1.0, 1.0) if n < 4 else (value, value)
+    reach = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * np.sqrt((1 + value**2 / 2) / (n - 3))
+    return float(np.tanh(np.arctanh(value) - reach)), float(np.tanh(np.arctanh(value) + reach))
+
+
 def pair_scores(
     similarity: Floats,
     gold: Floats,
@@ -138,12 +173,14 @@ def pair_scores(
     """
     similarity = _finite(similarity)
     if graded:
-        return {"spearman": estimate(spearman, similarity, gold, paired=True, seed=seed, n_resamples=n_resamples)}
+        value = float(spearman(similarity, gold))
+        return {"spearman": Estimate(value, *spearman_interval(value, len(gold)))}
     samples = similarity[gold == 1], similarity[gold == 0]
-    return {
+    found = {
         score.__name__: estimate(score, *samples, seed=seed, n_resamples=n_resamples)
         for score in (separation, roc_auc, average_precision)
     }
+    return found | {"roc_auc": Estimate(found["roc_auc"].value, *auc_interval(*samples))}
 
 
 def per_query(

@@ -26,7 +26,7 @@ def test_a_model_that_fails_is_freed_as_one_that_succeeds_is(monkeypatch: pytest
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(models, "load", watched)
-    monkeypatch.setattr(running, "score", out_of_memory)
+    monkeypatch.setattr(running, "evaluate", out_of_memory)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
