@@ -134,7 +134,7 @@ def test_who_hung_up_while_others_were_tokenized_is_dropped_before_and_counted(m
         tokenized.append(len(texts))
         return works(self, texts)
 
-    with within() as (url, service), httpx.Client(base_url=url) as one:
+    with within() as (url, service), httpx.Client(base_url=url, timeout=60) as one:
         monkeypatch.setattr(TokenizedModel, "tokenize", noted)
         turn = threading.Event()
         service.large.submit(turn.wait)
@@ -188,7 +188,7 @@ def test_a_body_that_comes_too_slowly_is_a_408_and_its_connection_closed(server:
 
 
 def test_large_bodies_have_a_limit_together_and_small_ones_are_read_all_the_same() -> None:
-    with within(max_body_bytes=30_000) as (url, service), httpx.Client(base_url=url) as one:
+    with within(max_body_bytes=30_000) as (url, service), httpx.Client(base_url=url, timeout=60) as one:
         service.bodies.held = 64 * 30_000
         large = post(one, input=["word " * 100] * 50)
         assert "Too many large requests" in told(large, 429)
@@ -237,7 +237,7 @@ def test_200_openai_clients_of_one_short_text_each_all_get_through_on_one_core(t
     with serving(tmp_path / "log", threads="1", max_queue_tokens="1500") as (url, process):
         wait_until_ready(url, process)
         assert asyncio.run(ask(url)) == [384] * 200
-        with httpx.Client(base_url=url) as one:
+        with httpx.Client(base_url=url, timeout=60) as one:
             assert requests(one, "/v1/embeddings", 429)[0] > 20, "nobody was refused, so nobody came back"
 
 
