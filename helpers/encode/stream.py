@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 
 from helpers import files, models
 from helpers.encode import TOKEN_BUDGET, encode
+from helpers.encode.batching import RowError, half_character
 from helpers.errors import CourseError
 
 try:
@@ -72,9 +73,13 @@ def stream(
         raise CourseError(f"chunk_texts is {chunk_texts}; it must be 1 or more.")
     sha256, rows = _fingerprint(source)
     vectors_of = partial(encode, model, token_budget=token_budget, prompt=prompt)
+    try:
+        probe = np.asarray(vectors_of(list(PROBE)), dtype=np.float64)
+    except RowError as error:
+        raise CourseError(f"The model fails on a test sentence, which {error.problem}") from None
     manifest = {
         "model": str(models.weights(model)),
-        "probe": np.asarray(vectors_of(list(PROBE)), dtype=np.float64).round(6).tolist(),
+        "probe": probe.round(6).tolist(),
         "dtype": str(model.dtype),
         "max_seq_length": model.max_seq_length,
         "truncate_dim": model.truncate_dim,
@@ -113,7 +118,11 @@ def _encode_missing(
                 bar.initial += len(chunk)  # not counted in the rate
                 bar.update(len(chunk))
             else:
-                _write_part(part, first, vectors_of(chunk))
+                try:
+                    vectors = vectors_of(chunk)
+                except RowError as error:
+                    raise CourseError(f"Row {first + error.row + 1} of the source {error.problem}") from None
+                _write_part(part, first, vectors)
                 encoded += len(chunk)
                 bar.update(len(chunk))
             first += len(chunk)
@@ -187,6 +196,8 @@ def _texts(source: Path, column: str) -> Iterator[str]:
             raise CourseError(
                 f"{source}, row {number}: {column!r} holds {text!r}, which is no text; mend or drop the row."
             )
+        if problem := half_character(text):
+            raise CourseError(f"{source}, row {number}: {column!r} {problem}")
         yield text
 
 
@@ -207,6 +218,8 @@ def _parquet_column(source: Path, column: str) -> Iterator[Any]:
 def _jsonl_column(source: Path, column: str) -> Iterator[Any]:
     with source.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue  # often the last
             try:
                 row = json.loads(line)
             except ValueError:
