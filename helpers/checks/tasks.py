@@ -5,9 +5,11 @@ A task is judged on values alone: `probe` runs the learner's function on each ca
 """
 
 import importlib
+import itertools
 import tomllib
 import traceback
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +23,8 @@ SIGNS = {"right": "✔", "wrong": "✘", "error": "⚠", "not attempted": "○"}
 HELPERS = Path(__file__).parent.parent
 TEXTS = HELPERS / "exercises" / "tasks.toml"
 MESSAGE_CHARACTERS = 600
+ITEMS = 100_000  # of an iterator, as in the sandbox of tools.grading
+COMPLEX = "it returns complex numbers, and real ones are asked for."
 
 
 def call(answer: Any, case: Case) -> Any:
@@ -116,7 +120,7 @@ def outcome(
     values: list[Any] = [None] * len(cases)
     try:
         for i in order if order is not None else range(len(cases)):
-            values[i] = task.probe(answer, given[i])
+            values[i] = settled(task.probe(answer, given[i]))
     except NotImplementedError:
         return Outcome(task.id, "not attempted", f"{task.title}: replace the stub with your code.", 0)
     except Exception as error:
@@ -124,10 +128,10 @@ def outcome(
     if all(value is None or value is Ellipsis for value in values):
         return Outcome(task.id, "not attempted", f"{task.title}: it returns nothing yet.", 0)
     try:
-        message = task.judge(cases, values)
+        message = COMPLEX if any(map(imaginary, values)) else task.judge(cases, values)
     except Exception as error:
         kind = type(values[0]).__name__
-        message = f"what it returns ({kind}) can't be compared: {error}"[: MESSAGE_CHARACTERS - 1] + "."
+        message = f"what it returns ({kind}) can't be compared: {text_of(error)}"[: MESSAGE_CHARACTERS - 1] + "."
     if message:
         return Outcome(task.id, "wrong", message[:MESSAGE_CHARACTERS], 0)
     return Outcome(task.id, "right", f"{task.title}.", task.points)
@@ -139,5 +143,35 @@ def raised(error: Exception) -> str:
     if not frames:
         return f"your code returned what can't be used ({type(error).__name__})"
     line = f" in line {frames[-1].lineno}: {frames[-1].line}" if frames[-1].line else ""
-    text = " ".join(str(error).split())[:300]
+    text = " ".join(text_of(error).split())[:300]
     return f"your code raised {type(error).__name__}{f' ({text})' if text else ''}{line}"
+
+
+def text_of(error: Exception) -> str:
+    """An exception's text; of one whose text can't be had, that."""
+    try:
+        return str(error)
+    except Exception:
+        return "its text can't be shown: making it raises"
+
+
+def settled(value: Any) -> Any:
+    """What an answer returned, as it arrives where a class is graded: what is read once, or is a view, is a list."""
+    if isinstance(value, Iterator | MappingView | deque | range):
+        items: Iterable[Any] = value  # type: ignore[assignment]  # a MappingView says of itself no more than its length
+        return list(itertools.islice(items, ITEMS))
+    if type(value) in (list, tuple):
+        return type(value)(map(settled, value))
+    return value
+
+
+def imaginary(value: Any) -> bool:
+    """Whether there is a complex number in a value: NumPy and torch drop the imaginary part and compare the rest."""
+    if isinstance(value, complex):
+        return True
+    if isinstance(value, Mapping):
+        return any(map(imaginary, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(imaginary, value))
+    dtype = getattr(value, "dtype", None)  # of NumPy, torch or pandas
+    return dtype is not None and "complex" in str(dtype)

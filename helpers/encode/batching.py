@@ -21,6 +21,16 @@ from helpers.encode.unpadded import Unpadded, runs_unpadded
 from helpers.errors import CourseError
 
 TOKEN_BUDGET = 1024
+
+
+class RowError(CourseError):
+    """One text can't be encoded. `row` is its number in `texts`, from 0; `problem` says what is wrong with it."""
+
+    def __init__(self, row: int, problem: str) -> None:
+        super().__init__(f"texts[{row}] {problem}")
+        self.row, self.problem = row, problem
+
+
 Floats = NDArray[np.float32]
 
 
@@ -49,11 +59,16 @@ def encode(
         (n, d), float32.
 
     Raises:
+        RowError: a text holds half a character (a lone surrogate), or the model gives numbers for it that
+            aren't finite.
         CourseError: one string instead of several, a budget below 1, no such prompt, or bfloat16 on a CPU
             that has no instructions for it.
     """
     if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
         raise CourseError("texts must be a list of strings; for a single text write [text].")
+    for row, text in enumerate(texts):
+        if problem := half_character(text):
+            raise RowError(row, problem)
     if token_budget < 1:
         raise CourseError(f"token_budget is {token_budget}; it must be 1 or more.")
     if model.dtype == torch.bfloat16 and model.device.type == "cpu" and not cpu_has_bfloat16():
@@ -76,7 +91,20 @@ def encode(
         else:
             part = [texts[i] for i in batch]
             vectors[batch] = model.encode(part, prompt=before, batch_size=len(part), show_progress_bar=False)
+    if not (finite := np.isfinite(vectors).all(axis=1)).all():
+        row = int(finite.argmin())
+        shown = repr(texts[row][:60])
+        raise RowError(row, f"({shown}) gets a vector with NaN or infinity from the model; try it in float32.")
     return vectors
+
+
+def half_character(text: str) -> str | None:
+    """What is wrong with a text that holds a lone surrogate, which no tokenizer reads; None for a whole text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"holds half a character ({text[error.start]!a}) at place {error.start + 1}; mend or drop it."
+    return None
 
 
 def batches(lengths: Sequence[int], token_budget: int) -> list[NDArray[np.int64]]:

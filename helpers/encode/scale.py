@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 from helpers import models
 from helpers.data.rows import SUFFIXES, is_blank, open_table, suffix_of, text_fault
 from helpers.encode import encode
+from helpers.encode.batching import RowError
 from helpers.errors import CourseError
 
 try:
@@ -82,7 +83,11 @@ class Encoder:
         if None in texts:
             row = rest.slice(texts.index(None), 1).to_pylist()[0]
             raise CourseError(f"The row {row} has no {self.column!r}; mend or drop it.")
-        vectors = encode(self.model, texts, prompt_name=self.prompt_name)
+        try:
+            vectors = encode(self.model, texts, prompt_name=self.prompt_name)
+        except RowError as error:
+            row = rest.slice(error.row, 1).to_pylist()[0]
+            raise CourseError(f"The row {row}: its {self.column!r} {error.problem}") from None
         flat = pa.array(vectors.ravel())
         return rest.append_column("embedding", pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]))
 

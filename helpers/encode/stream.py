@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 from helpers import files, models
 from helpers.data import rows
 from helpers.encode import TOKEN_BUDGET, encode
+from helpers.encode.batching import RowError
 from helpers.errors import CourseError
 
 try:
@@ -71,9 +72,13 @@ def stream(
         raise CourseError(f"chunk_texts is {chunk_texts}; it must be 1 or more.")
     sha256, count = _fingerprint(source, column)
     vectors_of = partial(encode, model, token_budget=token_budget, prompt=prompt)
+    try:
+        probe = np.asarray(vectors_of(list(PROBE)), dtype=np.float64)
+    except RowError as error:
+        raise CourseError(f"The model fails on a test sentence, which {error.problem}") from None
     manifest = {
         "model": str(models.weights(model)),
-        "probe": np.asarray(vectors_of(list(PROBE)), dtype=np.float64).round(6).tolist(),
+        "probe": probe.round(6).tolist(),
         "dtype": str(model.dtype),
         "max_seq_length": model.max_seq_length,
         "truncate_dim": model.truncate_dim,
@@ -112,7 +117,11 @@ def _encode_missing(
                 bar.initial += len(chunk)  # not counted in the rate
                 bar.update(len(chunk))
             else:
-                _write_part(part, first, vectors_of(chunk))
+                try:
+                    vectors = vectors_of(chunk)
+                except RowError as error:
+                    raise CourseError(f"Row {first + error.row + 1} of the source {error.problem}") from None
+                _write_part(part, first, vectors)
                 encoded += len(chunk)
                 bar.update(len(chunk))
             first += len(chunk)

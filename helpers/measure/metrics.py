@@ -189,7 +189,8 @@ def per_query(
     """nDCG@k, recall@k and MRR@k of each query, by trec_eval (through pytrec_eval).
 
     Documents with the same score are ordered by id, descending, which is trec_eval's rule. MRR@k is
-    the reciprocal rank of the first relevant document, 0 if that lies below rank k.
+    the reciprocal rank of the first relevant document, 0 if that lies below rank k. A query that the run lacks, or
+    that has no relevant document, scores 0, as `trec_eval -c` has it.
 
     Args:
         run: query id -> document id -> score, at least the k best documents of each query.
@@ -197,13 +198,24 @@ def per_query(
 
     Returns:
         For each of `ndcg@k`, `recall@k`, `mrr@k` an array of shape (queries,), in the order of qrels.
+
+    Raises:
+        CourseError: the run has a query that isn't judged, or a score that isn't finite.
     """
+    if unknown := [query for query in run if query not in qrels]:
+        raise CourseError(f"The run has the query {unknown[0]!r}, which qrels don't judge; leave it out, or judge it.")
+    for query, scores in run.items():
+        for document, score in scores.items():
+            if not np.isfinite(score):
+                raise CourseError(
+                    f"The score of document {document!r} for query {query!r} is {score}; it must be a finite number."
+                )
     measures = {f"ndcg_cut.{k}", f"recall.{k}", "recip_rank"}
-    evaluator = pytrec_eval.RelevanceEvaluator({q: dict(d) for q, d in qrels.items()}, measures)
-    result = evaluator.evaluate({q: {d: float(s) for d, s in run[q].items()} for q in qrels})
+    evaluator = pytrec_eval.RelevanceEvaluator({q: dict(d) for q, d in qrels.items() if d}, measures)
+    found = evaluator.evaluate({q: {d: float(s) for d, s in run[q].items()} for q in qrels if run.get(q) and qrels[q]})
 
     def values(measure: str) -> Floats:
-        return np.array([result[query][measure] for query in qrels])
+        return np.array([found[query][measure] if query in found else 0.0 for query in qrels])
 
     reciprocal = values("recip_rank")
     return {

@@ -18,7 +18,7 @@ from helpers.bundled import quiet
 from helpers.catalog import Card
 from helpers.errors import CourseError, OutOfReachError
 from helpers.files import sha256
-from helpers.models import hub, packages, twins
+from helpers.models import folder, hub, packages, twins
 from helpers.models.provenance import Weights
 from helpers.packages import Packaged
 
@@ -131,10 +131,21 @@ class Folder:
         """As Sentence Transformers loads it, offline."""
         if not any((self.path / name).exists() for name in ("modules.json", "config.json")):
             raise CourseError(f"{self.path} is no model: it has neither modules.json nor config.json.")
-        with quiet():
-            model = SentenceTransformer(
-                str(self.path), device=options.device, local_files_only=True, model_kwargs=_model_kwargs(options)
-            )
+        folder.check(self.path, trust_remote_code=options.trust_remote_code)
+        try:
+            with quiet():
+                model = SentenceTransformer(
+                    str(self.path),
+                    device=options.device,
+                    local_files_only=True,
+                    trust_remote_code=options.trust_remote_code,
+                    model_kwargs=_model_kwargs(options),
+                )
+        except Exception as error:  # of what a check doesn't know, whatever the libraries say of it
+            first = (str(error).strip() or "no reason given").splitlines()[0][:200]
+            told = f"{self.path} can't be loaded ({type(error).__name__}: {first})"
+            raise CourseError(f"{told}; copy the folder again, from where the model is whole.") from error
+        folder.fits(self.path, model)
         files = sorted(self.path.rglob("*.safetensors"))
         return model, Weights("local", f"sha256 {sha256(files[0])[:12]}" if files else self.path.name)
 

@@ -1,14 +1,21 @@
 """Grading: every submission of the zoo gets the marks it deserves, and nothing outside its folder changes."""
 
 import csv
+import errno
 import hashlib
 import json
+import os
+import platform
+import re
 import shutil
 import socket
+import subprocess
 import sys
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +28,24 @@ if sys.platform != "linux":
     pytest.skip("grading runs on Linux", allow_module_level=True)
 from nbgrader.api import Gradebook
 
-from helpers.checks import check, task
+from helpers.checks import check, outcome, task
+from helpers.checks.judges import ByReference, Places
 from helpers.errors import CourseError
 from tests.checks.test_exercises import MISTAKES, RIGHT, TASKS, declared
 from tests.grading.wired import Wired
-from tests.grading.zoo import FUNCTIONS, NAME, POINTS, RELEASED, ROOT, ZOO, Animal, notebook, solved
+from tests.grading.zoo import ALL, FUNCTIONS, NAME, POINTS, RELEASED, ROOT, ZOO, Animal, notebook, solved
+from tests.grading.zoo_hostile import CELLS
 from tools.build import manifest
-from tools.grading import sandbox
+from tools.grading import __main__ as grading
+from tools.grading import judge as judge_module
+from tools.grading import pages, sandbox
 from tools.grading.__main__ import exercises, grade
-from tools.grading.collect import collect, read
+from tools.grading.collect import Found, collect
 from tools.grading.export import Row, table, write
+from tools.grading.gradebook import Course
 from tools.grading.inside import wire
 from tools.grading.judge import Exercise, Verdict, judge_apart, judged
+from tools.grading.notebooks import read
 from tools.grading.sandbox import Limits, Rooms
 
 TROUBLE = sandbox.trouble()
@@ -106,7 +119,8 @@ def test_each_submission_of_the_zoo_gets_what_it_deserves(
         assert not verdict.failed, verdict
         assert [o.points for o in verdict.outcomes] == list(animal.points), verdict.outcomes
     assert animal.told in said
-    assert len(str(verdict.outputs)) < 200_000
+    assert re.search(animal.shown, str(verdict.outputs)), verdict.outputs
+    assert len(str(verdict.outputs)) < 2_500_000
     assert (fingerprint(course), fingerprint(rooms.helpers)) == before
     with pytest.raises(BlockingIOError):
         port[1].accept()
@@ -264,6 +278,21 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = root / "class" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content))
+    hidden = "a" + "".join(f"[{x}]({x}:alert(3)) ![{x}]({x}:alert(4)) " for x in ("javascript", "vbscript", "data"))
+    hidden += '\n\n[r]: javascript:alert(10)\n\n[r] ![t](http://evil.example/t.png) <a href="javascript:1">q</a>\n\n'
+    hidden += "$\\href{javascript:alert(1)}{x}$\n\n```python\nif a < b:\n\n    pass\n```\n"
+    hal = as_notebook(["print('a\\ud800b')", "x = '\ud800'", *notebook(**solved("09.1"))])
+    hal["cells"].insert(0, {"cell_type": "markdown", "metadata": {}, "source": hidden})
+    files = {"hal/09_mteb-Copy1.ipynb": hal}
+    forged = [CELLS[name] for name in CELLS if name.startswith("forges a cell's number")]
+    for student, cell in zip(("ida", "jo"), forged, strict=True):
+        files[f"{student}/{NAME}.ipynb"] = as_notebook([cell.strip()])
+    files[f"kim/{NAME}.ipynb"] = as_notebook([CELLS["forges outputs that are none"].strip(), *notebook()])
+    for name, content in files.items():
+        (root / "class" / name).parent.mkdir(parents=True)
+        (root / "class" / name).write_text(json.dumps(content))
+    (root / "class" / "lea").mkdir()
+    (root / "class" / "lea" / "work.zip").write_bytes(b"PK no zip")
     (root / "class" / "gina").mkdir()
     (root / "class" / "gina" / f"{NAME}.ipynb").write_text('{"cells": [')
     return root
@@ -271,6 +300,25 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tree(folder: Path) -> dict[str, str]:
     return {name.removeprefix(str(folder)): found for name, found in fingerprint(folder).items()}
+
+
+def live_in(page: str) -> list[str]:
+    """What in a page runs, is fetched, or leads elsewhere than to a page or a mail."""
+    found = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            for name, value in attrs:
+                text = str(value).strip()
+                fetched = name in ("src", "srcset", "data", "poster") and not text.startswith("data:image/png")
+                linked = name == "href" and not re.match(r"https?:|mailto:|#", text)
+                if fetched or linked or name.startswith("on"):
+                    found.append(f"{tag} {name}={text[:80]}")
+            if tag in ("script", "iframe", "object", "embed", "svg", "form", "base"):
+                found.append(tag)
+
+    Reader().feed(page)
+    return found
 
 
 @needs_sandbox
@@ -284,6 +332,11 @@ def test_a_class_goes_from_files_to_marks_and_feedback_and_a_second_run_gives_th
         "eve": ("3", "needs manual grading"),
         "finn": ("", "failed"),
         "gina": ("", "failed"),
+        "hal": ("3", "needs manual grading"),
+        "ida": ("", "failed"),
+        "jo": ("", "failed"),
+        "kim": ("0", "needs manual grading"),
+        "lea": ("", "failed"),
     }
     assert "its process ended" in rows["=1+1"].reason
     assert "10 of 12  needs manual grading" in table(list(rows.values()))
@@ -294,6 +347,13 @@ def test_a_class_goes_from_files_to_marks_and_feedback_and_a_second_run_gives_th
     feedback = (school / "grading" / "feedback" / "eve" / NAME / f"{NAME}.html").read_text(encoding="utf-8")
     assert "<script>alert" not in feedback and "<img src=x" not in feedback
     assert "right: Two means" in feedback and "cut" in feedback and len(feedback) < 2_000_000
+    feedback = (school / "grading" / "feedback" / "hal" / NAME / f"{NAME}.html").read_text(encoding="utf-8")
+    assert not live_in(feedback)
+    assert "default-src 'none'" in feedback.split("<style", 1)[0]
+    assert "&amp;lt;" not in feedback and re.search(r'class="o">&lt;</span>', feedback)
+    filed = json.loads((school / "grading" / "autograded" / "hal" / NAME / f"{NAME}.ipynb").read_text())
+    shown = next("".join(cell["source"]) for cell in filed["cells"] if "evil" in "".join(cell["source"]))
+    assert shown.startswith('<div class="tex2jax_ignore') and not live_in(shown)
 
     with Gradebook(f"sqlite:///{school}/grading/gradebook.db") as book:  # by hand, as formgrader does
         mark = book.find_grade("why", NAME, NAME, "anna")
@@ -308,7 +368,14 @@ def test_a_class_goes_from_files_to_marks_and_feedback_and_a_second_run_gives_th
     grade(school / "class", root=school, limits=LIMITS)
     assert (kept[0].read_bytes(), tree(kept[1])) == first
 
+    with Gradebook(f"sqlite:///{school}/grading/gradebook.db") as book:
+        assert book.find_submission(NAME, "anna").score == 11.5
+    text = json.loads((school / "class" / "anna" / NAME / f"{NAME}.ipynb").read_text())
+    text["cells"][-1]["source"] = "Because."
     anna = school / "class" / "anna" / NAME / f"{NAME}.ipynb"
+    anna.write_text(json.dumps(text))
+    rows = {row.student: row for row in grade(school / "class", root=school, limits=LIMITS)}
+    assert (rows["anna"].points, rows["anna"].status) == ("11.5", "needs manual grading")  # another text: look again
     anna.write_text(json.dumps(as_notebook(["import os; os._exit(0)"])))
     rows = {row.student: row for row in grade(school / "class", root=school, limits=LIMITS)}
     assert (rows["anna"].points, rows["anna"].status) == ("", "failed")  # not 0, and not the 11.5 of before
@@ -410,8 +477,11 @@ def test_without_a_sandbox_grading_is_refused_with_the_mend(school: Path, monkey
 
 
 def test_two_files_that_are_both_one_students_are_reported_not_chosen_from(tmp_path: Path) -> None:
-    names = (f"first/done/{NAME}.ipynb", f"second/done/{NAME}.ipynb")
-    (found,) = collect(zipped(tmp_path / "all.zip", *names), tmp_path / "unpacked", IDS)
+    names = (f"anna/first/{NAME}.ipynb", f"anna/second/{NAME}.ipynb")
+    path = zipped(tmp_path / "all.zip", *names)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(names[0].replace("first", "third"), json.dumps(as_notebook(["2"])))
+    (found,) = collect(path, tmp_path / "unpacked", IDS)
     assert "two files" in str(found.problem)
 
 
@@ -439,3 +509,128 @@ def test_an_exercise_with_a_model_and_torch_is_graded_in_the_sandbox(rooms: Room
 def test_asked_for_unsafe_grading_needs_no_sandbox(rooms: Rooms) -> None:
     cells = list(enumerate(notebook(**solved("09.1", "09.3"))))
     assert judge_apart(cells, EXERCISE, SEED, LIMITS, rooms, unsafe=True).points == 7
+
+
+FILTERED = r"""
+import ctypes, os, socket, struct, sys
+from pathlib import Path
+rules = Path(sys.argv[1]).read_bytes()
+libc = ctypes.CDLL(None, use_errno=True)
+buffer = ctypes.create_string_buffer(rules)
+program = struct.pack("HxxxxxxP", len(rules) // 8, ctypes.addressof(buffer))
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0
+for call in sys.argv[2:]:
+    number, *args = map(int, call.split(","))
+    given = libc.syscall(number, *args, *[0] * (6 - len(args)))
+    print(0 if given >= 0 else ctypes.get_errno())
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in sandbox.ARCHITECTURE, reason="the filter knows other machines")
+def test_the_filter_refuses_each_call_that_it_names(tmp_path: Path) -> None:
+    machine = platform.machine()
+    (tmp_path / "rules").write_bytes(sandbox.call_filter(machine))
+    socket_, pair = sandbox.SOCKET[machine], sandbox.SOCKETPAIR[machine]
+    wanted = {f"{number}": errno.EPERM for number in sandbox.REFUSED[machine]}
+    wanted |= {f"{number}": errno.EAGAIN for number in sandbox.FORK[machine]}
+    wanted |= {f"{sandbox.CLONE[machine]},17": errno.EAGAIN, f"{sandbox.CLONE3}": errno.ENOSYS}
+    wanted |= {f"{socket_},{family},2": errno.EPERM for family in (0, 3, 4, 9, 11, 16, 17, 29, 31, 38, 40, 44)}
+    wanted |= {f"{socket_},{family},2": 0 for family in (socket.AF_UNIX, socket.AF_INET)}
+    wanted |= {f"{pair},40,1": errno.EPERM}
+    wanted |= {f"{0x40000000 + 39}": errno.EPERM} if machine == "x86_64" else {}
+    command = [sys.executable, "-c", FILTERED, str(tmp_path / "rules"), *wanted]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    assert dict(zip(wanted, map(int, told), strict=True)) == wanted
+
+
+def test_what_a_judge_trips_over_costs_that_task_alone(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trips(task_: Any, answer: Any, seed: int) -> Any:
+        if task_.id == "09.2":
+            raise MemoryError
+        if task_.id == "09.1":
+            os._exit(9)
+        return judged(task_, answer, seed)
+
+    monkeypatch.setattr(judge_module, "judged", trips)
+    cells = list(enumerate(notebook(**ALL)))
+    verdict = judge_apart(cells, EXERCISE, SEED, LIMITS, rooms, unsafe=True)
+    assert [outcome.points for outcome in verdict.outcomes] == [0, 0, 4], verdict
+    assert all("can't be judged" in outcome.message for outcome in verdict.outcomes[:2])
+
+
+def test_what_can_not_be_filed_is_a_row_and_the_others_are_graded(
+    school: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def file(self: Course, found: Found, verdict: Verdict) -> Row:
+        raise RuntimeError("half \ud800")
+
+    def judging(*_: Any, **__: Any) -> Verdict:
+        raise ValueError("no number")
+
+    (folder := school / "two" / "mia").mkdir(parents=True)
+    (folder / f"{NAME}.ipynb").write_text(json.dumps(as_notebook(["1"])))
+    monkeypatch.setattr(grading, "judge_apart", judging)
+    (row,) = grade(school / "two", root=school, limits=LIMITS, unsafe=True)
+    assert row.status == "failed" and "no number" in row.reason
+    monkeypatch.setattr(Course, "file", file)
+    monkeypatch.setattr(Course, "fail", file)
+    (row,) = grade(school / "two", root=school, limits=LIMITS, unsafe=True)
+    assert row.status == "failed" and "half ?" in row.reason
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pd.Series({"a": 1.5, "b": 2.0}),
+        pd.Series(["x", None], index=[("a", 1), ("b", 2)]),
+        pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}, index=["r", "s"]),
+        pd.DataFrame({"a": []}),
+        1 + 2j,
+    ],
+    ids=["series", "texts", "frame", "empty", "complex"],
+)
+def test_what_pandas_holds_travels_as_it_is(value: Any) -> None:
+    back = wire.unpack(json.loads(json.dumps(wire.pack(value, pytest.fail))), pytest.fail)
+    assert type(back) is type(value)
+    assert back.to_dict() == value.to_dict() if hasattr(value, "to_dict") else back == value
+
+
+LOOSE = {
+    "a generator": lambda: (x for x in (1.0, 2.0)),
+    "a map": lambda: map(float, (1, 2)),
+    "a deque": lambda: deque([1.0, 2.0]),
+    "values of a dict": {"a": 1.0, "b": 2.0}.values,
+    "a Series": lambda: pd.Series([1.0, 2.0]),
+    "a tensor": lambda: torch.tensor([1.0, 2.0]),
+    "complex numbers": lambda: [1 + 1j, 2.0],
+    "a complex array": lambda: np.array([1, 2]) + 1j,
+    "a complex Series": lambda: pd.Series([1.0, 2.0]) + 1j,
+}
+
+
+@pytest.mark.parametrize("what", LOOSE)
+def test_the_same_value_gets_the_same_mark_in_a_notebook_and_in_grading(what: str, rooms: Rooms) -> None:
+    right = Places(("first", "second"))
+    judge = ByReference(lambda: (1.0, 2.0), right, "Return both.", {})
+    wanted = replace(task("09.2"), cases=lambda seed: [()], judge=judge)
+    here = outcome(wanted, LOOSE[what])
+    with Wired({"answer": LOOSE[what]}, rooms) as submission:
+        (answer,) = submission.answers("answer", "09.2")
+        there = outcome(wanted, answer)
+    assert (here.status, here.message) == (there.status, there.message)
+    assert ("complex" in here.message) == ("complex" in what)
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, "*a" * 9_000, "x" * 3_000_000, "![](" * 4000, "> " * 9000])
+def test_markdown_that_is_hard_to_read_is_shown_all_the_same(text: str) -> None:
+    assert pages.clean(text).startswith("<div class=")
+
+
+def test_markdown_becomes_html_that_stays_what_it_is() -> None:
+    from nbconvert.filters import markdown2html
+
+    made = pages.clean(
+        "# A\n\n| a | b |\n|---|---|\n| 1 | `x*y*z` |\n\n```python\nif a < b:\n\n    c\n```\n\n[ok](https://x.y)"
+    )
+    assert markdown2html(made).strip() == made and "\n" not in made
+    assert 'href="https://x.y"' in made and "&lt;" in made and "<table>" in made and "&amp;lt;" not in made

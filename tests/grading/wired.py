@@ -35,4 +35,4 @@ class Wired(remote.Submission):
 
     def _serve(self, theirs: socket.socket) -> None:
         self.connection.close()
-        probe.serve(probe.Grader(theirs), self.names)
+        probe.serve(probe.Grader(theirs, self.rooms.models), self.names)

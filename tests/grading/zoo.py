@@ -40,6 +40,7 @@ class Animal:
     cells: list[str]
     points: Sequence[int] | None
     told: str = ""  # a part of some outcome's message, or of the reason
+    shown: str = ""  # a regular expression that is found in its outputs
 
 
 def notebook(**answers: str) -> list[str]:
@@ -177,6 +178,23 @@ def not_attempted() -> list[Animal]:
     ]
 
 
+SHOWN = {  # what it must have seen inside: a cell that raises is no offence, so nothing else would tell
+    "fork bomb": "BlockingIOError",
+    "many processes": "BlockingIOError",
+    "thread bomb": "can't start new thread",
+    "memory, at once": "MemoryError",
+    "memory, bit by bit": "MemoryError",
+    "memory files": "PermissionError",
+    "fills the disk": r"megabytes: (\d|1[0-6]) (\d|1[0-6]) (\d|1[0-6]) 0\\n",
+    "network": r"out of reach\\nout of reach",
+    "imports the reference": "no reference",
+    "looks for the reference in the grader's modules": r"modules: \[\]",
+    "looks for paths of the machine": r"readable: \[\] \[\]",
+    "sockets of other families": "families: 1 1 1 1 made made made",
+    "leaves its namespaces": "namespaces: -1 -1",
+    "shows twelve pictures of 290 kB": "more outputs, cut by the grader",
+    "shows 250 long texts": "more outputs, cut by the grader",
+}
 EXPECTED: dict[str, tuple[Sequence[int] | None, str]] = {  # what isn't (3, 0, 0) without a word
     "a cell that ignores every interrupt": (FAILED, "was stopped after 1 of"),
     "os._exit in a cell": (FAILED, "its process ended after 1 of"),
@@ -185,6 +203,8 @@ EXPECTED: dict[str, tuple[Sequence[int] | None, str]] = {  # what isn't (3, 0, 0
     "replaces the source of later cells (input transformer)": (NONE, ""),
     "forges messages": (NONE, "no list of its functions"),
     "forges messages that are no JSON": (FAILED, "it sent"),
+    "forges a cell's number (3.0)": (FAILED, "no cell's outputs"),
+    "forges a cell's number (true)": (FAILED, "no cell's outputs"),
     "forges a value of a gigabyte": (FAILED, "it sent"),
 }
 
@@ -193,7 +213,7 @@ def hostile() -> list[Animal]:
     """Hostile cells before everything else, and answers that return what hurts."""
     one = notebook(**solved("09.1"))
     found = [
-        Animal(name, [one[0], cell.strip(), *one[1:]], *EXPECTED.get(name, (ONE, "")))
+        Animal(name, [one[0], cell.strip(), *one[1:]], *EXPECTED.get(name, (ONE, "")), SHOWN.get(name, ""))
         for name, cell in zoo_hostile.CELLS.items()
     ]
 
@@ -208,11 +228,20 @@ def hostile() -> list[Animal]:
         returns("what equals everything", "0.000 instead of", t2=f"{YES}\n{body('09.2', 'return (Yes(), Yes())')}"),
         returns("a list without an end", "", t2=body("09.2", "import itertools", "return itertools.count()")),
         returns("what nests without an end", "nested deeper", t2=body("09.2", "x = []", "x.append(x)", "return x")),
-        returns("more than fits", "", t2=body("09.2", "return [0.0] * 10 ** 7")),
+        returns("more than fits", "larger than 4 MB", t2=body("09.2", "return [0.0] * 10 ** 7")),
+        returns("6 MB of numbers", "larger than 4 MB", t2=body("09.2", "return [0.123456789012345] * 300_000")),
+        returns("a text of a gigabyte", "larger than 4 MB", t2=body("09.2", "return 'x' * 10**9")),
+        returns("an array of a gigabyte", "larger than", t2=body("09.2", "import numpy", "return numpy.zeros(10**8)")),
+        returns("an integer of 100,000 digits", "4,000 digits", t2=body("09.2", "return 10**100_000")),
+        returns("half a character", "instead of", t2=body("09.2", "return 'x\\ud800y'")),
+        returns("complex numbers", "complex", t2=body("09.2", "return 1 + 5j, 2 + 0j")),
+        returns("an exception without a text", "can't be shown", t2=body("09.2", *MUTE)),
+        returns("an exception with half a character", "ValueError", t2=body("09.2", "raise ValueError('x\\ud800y')")),
         returns("what learners know of another seed", "instead of", t2=table("09.2"), t3=table("09.3")),
     ]
 
 
+MUTE = ("class Mute(Exception):", "    def __str__(self): raise ValueError", "raise Mute")
 YES = """class Yes(float):
     __eq__ = __lt__ = __le__ = lambda self, other: True
     __abs__ = __sub__ = __rsub__ = lambda self, *other: 0.0

@@ -53,11 +53,13 @@ x = []
 while True: x.append(bytearray(50_000_000))
 """,
     "fills the disk": r"""
-for where in ('/tmp', '/dev/shm', '.', '/'):
+written = dict.fromkeys(('/tmp', '/dev/shm', '.', '/'), 0)
+for where in written:
     try:
-        for i in range(999):
-            with open(f'{where}/full{i}', 'wb') as f: f.write(bytes(8_000_000))
+        for i in range(400):
+            with open(f'{where}/full{i}', 'wb', buffering=0) as f: written[where] += f.write(bytes(1_000_000))
     except OSError: pass
+print('megabytes:', *(size // 1_000_000 for size in written.values()))
 """,
     "memory files": r"""
 import os
@@ -68,8 +70,8 @@ while True:
     "network": r"""
 import socket
 for host in ('127.0.0.1', '1.1.1.1'):
-    try: socket.create_connection((host, PORT), 1).sendall(b'hello')
-    except OSError: pass
+    try: socket.create_connection((host, PORT), 1).sendall(b'hello'); print('reached')
+    except OSError: print('out of reach')
 """,
     "reads the hidden tests and the solutions": TAKE
     + r"""
@@ -87,12 +89,24 @@ for p in glob.glob('/proc/*/cwd/**/*09*', recursive=True): take(p)
 try:
     from helpers.exercises.lesson_09 import means, borda
     check('09.2', means); check('09.3', borda)
-except ImportError: pass
+except ImportError: print('no reference')
 """,
     "looks for the reference in the grader's modules": r"""
 import sys
 found = [m for m in sys.modules if 'lesson_' in m or 'judge' in m]
-print(found); assert not found
+print('modules:', found)
+""",
+    "looks for paths of the machine": r"""
+import os, sys
+places = [f'/proc/{p}' for p in ('self/mountinfo', 'self/maps', '1/cmdline', 'mounts', 'config.gz')]
+print('readable:', list(filter(os.path.exists, [*places, '/etc/passwd'])), [p for p in sys.path if 'ROOT' in p])
+""",
+    "sockets of other families": r"""
+import socket
+def made(family):
+    try: return socket.socket(family, socket.SOCK_DGRAM) and 'made'
+    except OSError as error: return error.errno
+print('families:', *(made(f) for f in (40, 16, 17, 38, 1, 2, 10)))  # VSOCK, NETLINK, PACKET, ALG; UNIX, INET, INET6
 """,
     "reads its neighbours": TAKE
     + r"""
@@ -116,7 +130,7 @@ except OSError: pass
     "leaves its namespaces": r"""
 import ctypes
 libc = ctypes.CDLL(None)
-assert libc.unshare(0x10000000) == -1 and libc.ptrace(0, 0, 0, 0) == -1
+print('namespaces:', libc.unshare(0x10000000), libc.ptrace(0, 0, 0, 0))
 """,
     "patches NumPy": r"""
 import numpy as np
@@ -190,5 +204,48 @@ print('x' * 80_000_000)
 """,
     "output without an end": r"""
 while True: print('x' * 1000)
+""",
+    "forges a cell's number (3.0)": r"""
+import os, socket, struct, json
+def forge(*messages):
+    for fd in range(3, 64):
+        try: s = socket.socket(fileno=os.dup(fd))
+        except OSError: continue
+        for m in messages:
+            b = json.dumps(m).encode()
+            try: s.sendall(struct.pack('>I', len(b)) + b)
+            except OSError: pass
+
+forge({'cell': 3.0, 'outputs': []})
+""",
+    "forges a cell's number (true)": r"""
+import os, socket, struct, json
+def forge(*messages):
+    for fd in range(3, 64):
+        try: s = socket.socket(fileno=os.dup(fd))
+        except OSError: continue
+        for m in messages:
+            b = json.dumps(m).encode()
+            try: s.sendall(struct.pack('>I', len(b)) + b)
+            except OSError: pass
+
+forge({'cell': True, 'outputs': []})
+""",
+    "forges outputs that are none": r"""
+import wire
+send = wire.send
+none = {'outputs': ['x', 3, None, {'output_type': 'stream', 'text': {}}]}
+wire.send = lambda to, m: send(to, m | none if 'cell' in m else m)
+""",
+    "shows half a character": r"""
+print('a\ud800b')
+""",
+    "shows twelve pictures of 290 kB": r"""
+import base64, os
+from IPython.display import display
+for _ in range(12): display({'image/png': base64.b64encode(os.urandom(215_000)).decode()}, raw=True)
+""",
+    "shows 250 long texts": r"""
+for _ in range(250): display('x' * 19_000)
 """,
 }

@@ -1,10 +1,12 @@
 """`python -m tools.grading SUBMISSIONS`: from a folder or zip of submissions to marks and feedback, in one go."""
 
 import argparse
+import io
 import json
 import os
 import re
 import secrets
+import sys
 import tempfile
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,7 @@ from tools.grading.collect import Found, collect
 from tools.grading.export import Row, table, write
 from tools.grading.gradebook import Course
 from tools.grading.judge import Exercise, Verdict, judge_apart
+from tools.grading.notebooks import whole
 
 ROOT = Path(__file__).parent.parent.parent
 STUB = re.compile(r'^check\("(?P<task>[\d.]+)", (?P<function>\w+)', re.MULTILINE)
@@ -61,6 +64,8 @@ def grade(
     if not submissions:
         raise CourseError(f"There is no submission in {source}; it holds folders with notebooks, or a platform's zip.")
     seed = seed_of(course.folder)
+    for exercise in {found.exercise for found in submissions if not found.problem}:
+        course.release(exercise)  # what fails here is no learner's fault
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
         rooms = sandbox.furnish(Path(folder))
 
@@ -68,14 +73,31 @@ def grade(
             if found.problem:
                 return Verdict(failed=found.problem)
             cells = [(i, c["source"]) for i, c in enumerate(found.cells) if c["cell_type"] == "code"]
-            return judge_apart(cells, known[found.exercise], seed, limits or sandbox.Limits(), rooms, unsafe=unsafe)
+            try:
+                return judge_apart(cells, known[found.exercise], seed, limits or sandbox.Limits(), rooms, unsafe=unsafe)
+            except CourseError:
+                raise
+            except Exception as error:  # whatever it is, the others are graded
+                return Verdict(failed=f"judging it ended early ({type(error).__name__}: {error})"[:300])
 
         bar = tqdm(pool.map(verdict, submissions), "run", total=len(submissions), unit="submission")
         verdicts = list(bar)
     pairs = zip(submissions, verdicts, strict=True)
-    rows = [course.file(*pair) for pair in tqdm(pairs, "file", total=len(submissions), unit="submission")]
+    rows = [_filed(course, *pair) for pair in tqdm(pairs, "file", total=len(submissions), unit="submission")]
     write(rows, course.folder / "marks.csv")
     return rows
+
+
+def _filed(course: Course, found: Found, verdict: Verdict) -> Row:
+    """The submission's row, also where it can't be filed: the others are."""
+    try:
+        return course.file(found, verdict)
+    except Exception as error:
+        reason = whole(f"it can't be filed ({type(error).__name__}: {error})"[:300])
+        try:
+            return course.fail(found, reason)
+        except Exception:
+            return Row(found.student, found.exercise, "failed", "", "", "", reason)
 
 
 def main() -> None:
@@ -92,6 +114,8 @@ def main() -> None:
         rows = grade(options.submissions, workers=options.workers, unsafe=options.unsafe)
     except CourseError as error:
         raise SystemExit(str(error)) from None
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # of names that this terminal has no letters for
     print(table(rows))
     print("\nWritten: grading/marks.csv, grading/feedback/")
 

@@ -21,7 +21,7 @@ class Row:
 
 def write(rows: Sequence[Row], path: Path) -> None:
     """A CSV with every cell in quotes, none of which a spreadsheet takes for a formula."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)
         writer.writerow([field.name for field in fields(Row)])
         writer.writerows([harmless(cell) for cell in asdict(row).values()] for row in rows)

@@ -25,9 +25,11 @@ from traitlets.config.loader import PyFileConfigLoader
 
 from helpers.checks.tasks import SIGNS
 from helpers.errors import CourseError
+from tools.grading import pages
 from tools.grading.collect import Found
 from tools.grading.export import Row
 from tools.grading.judge import Verdict
+from tools.grading.notebooks import whole
 
 logging.getLogger("traitlets").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", module="nbgrader")  # SQLAlchemy's, of how nbgrader goes about its tables
@@ -114,11 +116,21 @@ class Course:
         for step in (self.api.autograde, self.api.generate_feedback):
             result = step(found.exercise, found.student, force=True)
             if not result["success"]:
-                return self.fail(found, f"nbgrader can't file it: {result.get('error') or result.get('log')}"[:500])
+                told = str(result.get("error") or result.get("log")).strip().splitlines() or ["no reason given"]
+                return self.fail(found, f"nbgrader can't file it: {told[-1]}"[:500])
+        page = self.folder / "feedback" / found.student / found.exercise / f"{found.exercise}.html"
+        page.write_text(pages.locked(page.read_text(encoding="utf-8")), encoding="utf-8")
         return self._row(found, verdict)
 
     def fail(self, found: Found, reason: str) -> Row:
-        """Enter that a submission has failed: no mark, and the mark of a run before is taken back."""
+        """Enter that a submission has failed: no mark, and the mark of a run before is taken back.
+
+        Of a student who handed in no notebook at all there is a row and nothing to file.
+        """
+        reason = whole(reason)
+        row = Row(found.student, found.exercise, "failed", "", "", "", reason)
+        if not found.exercise:
+            return row
         for folder in ("submitted", "autograded", "feedback"):
             shutil.rmtree(self.folder / folder / found.student / found.exercise, ignore_errors=True)
         with Gradebook(self.api.coursedir.db_url) as book:
@@ -129,10 +141,11 @@ class Course:
                 book.db.commit()
             except MissingEntry:
                 pass
-        page = f"<!doctype html><meta charset='utf-8'><title>{html.escape(found.exercise)}</title><p>Not graded: "
+        head = f"<head>{pages.NO_SCRIPT}<meta charset='utf-8'><title>{html.escape(found.exercise)}</title></head>"
+        page = f"<!doctype html>{head}<p>Not graded: "
         path = f"feedback/{found.student}/{found.exercise}/{Path(found.exercise).stem}.html"
         self._write(path, f"{page}{html.escape(reason)}.</p>\n")
-        return Row(found.student, found.exercise, "failed", "", "", "", reason)
+        return row
 
     def _row(self, found: Found, verdict: Verdict) -> Row:
         with Gradebook(self.api.coursedir.db_url) as book:
@@ -153,7 +166,7 @@ class Course:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         text = content if isinstance(content, str) else json.dumps(content, indent=1, ensure_ascii=False)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(whole(text), encoding="utf-8")
 
 
 def cleaned(cells: Sequence[dict[str, Any]], release: Any) -> Any:
@@ -165,11 +178,14 @@ def cleaned(cells: Sequence[dict[str, Any]], release: Any) -> Any:
     texts = {cell.source for cell in release.cells if cell.cell_type == "markdown"}
     taken: dict[str, int] = {}
     made: list[Any] = []
+    size = 0
     for number, cell in enumerate(cells):
         if cell["cell_type"] == "code":
             new = nbformat.v4.new_code_cell(cell["source"])
         else:
-            new = nbformat.v4.new_markdown_cell(cell["source"] if cell["source"] in texts else no_html(cell["source"]))
+            own = cell["source"] not in texts
+            new = nbformat.v4.new_markdown_cell(pages.clean(cell["source"], size) if own else cell["source"])
+            size += len(cell["source"]) if own else 0
         name = cell["metadata"].get("nbgrader", {}).get("grade_id")
         original = known.get(name)
         if original is not None and name not in taken and original.cell_type == cell["cell_type"]:
@@ -192,11 +208,6 @@ def cleaned(cells: Sequence[dict[str, Any]], release: Any) -> Any:
     return nbformat.v4.new_notebook(cells=made, metadata=release.metadata)
 
 
-def no_html(text: str) -> str:
-    """A learner's Markdown whose tags show as text: nbgrader's pages put them in as they are."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
-
-
 def _grade_id(cell: Any) -> str | None:
     name: str | None = cell.metadata.get("nbgrader", {}).get("grade_id")
     return name
@@ -213,7 +224,7 @@ def _locked(cell: Any) -> bool:
 def safe(outputs: Sequence[Any]) -> list[dict[str, Any]]:
     """Outputs that came out of a sandbox, as a notebook may hold them: text and pictures, nothing that is executed."""
     kept: list[dict[str, Any]] = []
-    for output in outputs[:50]:
+    for output in (output for output in outputs[:50] if isinstance(output, dict)):
         kind, data = output.get("output_type"), output.get("data")
         if kind == "stream":
             kept.append(_stream(_text(output.get("text")), "stderr" if output.get("name") == "stderr" else "stdout"))

@@ -9,7 +9,9 @@ import multiprocessing
 import os
 import resource
 import signal
+import time
 import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import numpy as np
 
 from helpers import checks
 from helpers.checks import Outcome, Task
-from tools.grading.remote import EndedError, LearnersError, Remote, Submission
+from tools.grading.remote import EndedError, LearnersError, Remote, Submission, UnfitError
 from tools.grading.sandbox import Limits, Rooms
 
 JUDGE_MB = 3000  # what judging may take beyond what this process has: a hostile value must not fill the machine
@@ -60,24 +62,56 @@ def judge(
 
     A task whose function ends the process gets no points, and the tasks behind it are judged in a new one.
     """
-    left = [checks.task(task_id) for task_id in exercise.functions]
     outcomes: list[Outcome] = []
+    failed: str | None = None
+    outputs: dict[int, list[dict[str, Any]]] = {}
+    for told in judging(list(exercise.functions), cells, exercise, seed, limits, rooms, unsafe=unsafe):
+        outcomes += [told] if isinstance(told, Outcome) else []
+        failed = told.failed if isinstance(told, Verdict) else failed
+        outputs = told.outputs if isinstance(told, Verdict) else outputs
+    return Verdict(() if failed else tuple(outcomes), failed, outputs)
+
+
+def judging(  # noqa: PLR0917, as judge
+    tasks: list[str],
+    cells: list[tuple[int, str]],
+    exercise: Exercise,
+    seed: int,
+    limits: Limits,
+    rooms: Rooms,
+    *,
+    unsafe: bool = False,
+) -> Iterator[str | Outcome | Verdict]:
+    """What `judge` finds, as it finds it: a task's id before it is tried, its outcome, at the end a bare verdict.
+
+    So a caller knows which task it was in whose judging a process ended.
+    """
+    left = [checks.task(task_id) for task_id in tasks]
     outputs: dict[int, list[dict[str, Any]]] = {}
     while left:
         with Submission(cells, limits, rooms, unsafe=unsafe) as submission:
             try:
                 submission.load()
             except EndedError as error:
-                return Verdict((), str(error), outputs or submission.outputs)
+                yield Verdict((), str(error), outputs or submission.outputs)
+                return
             outputs = outputs or submission.outputs
             while left:
                 task = left.pop(0)
+                yield task.id
                 try:
-                    outcomes.append(_best(task, submission.answers(exercise.functions[task.id], task.id), seed))
+                    yield _best(task, submission.answers(exercise.functions[task.id], task.id), seed)
                 except EndedError as error:
-                    outcomes.append(Outcome(task.id, "error", str(error), 0))
+                    yield Outcome(task.id, "error", f"{str(error).rstrip('.')}.", 0)
                     break
-    return Verdict(tuple(outcomes), None, outputs)
+                except Exception as error:  # of a value that no judge has thought of; the next task begins anew
+                    yield Outcome(task.id, "error", _tripped(type(error).__name__), 0)
+                    break
+    yield Verdict((), None, outputs)
+
+
+def _tripped(how: str) -> str:
+    return f"what it returned can't be judged ({how}): return what the task asks for."
 
 
 def _best(task: Task, answers: list[Remote], seed: int) -> Outcome:
@@ -99,6 +133,8 @@ def judged(task: Task, answer: Any, seed: int) -> Outcome:
 
 def _described(error: Exception) -> str:
     """An exception in words: what the learner's code raised, or the probe's own, about a value it could not use."""
+    if isinstance(error, UnfitError):
+        return str(error)
     if not isinstance(error, LearnersError):
         return f"your code returned what can't be used ({type(error).__name__})"
     line = f" in line {error.line}" if error.line else ""
@@ -115,20 +151,45 @@ def judge_apart(
     unsafe: bool = False,
 ) -> Verdict:
     """`judge` in a process of its own, with limits: whatever a value does to the judge, the class goes on."""
+    patience = 2 * limits.wall_s + 120 * len(exercise.functions)
+    end, left = time.monotonic() + patience, list(exercise.functions)
+    outcomes: list[Outcome] = []
+    outputs: dict[int, list[dict[str, Any]]] = {}
+    while True:
+        trying = None
+        for told in _told_apart((left, cells, exercise, seed, limits, rooms), unsafe, end):
+            if isinstance(told, Verdict):
+                outputs = outputs or told.outputs
+                return Verdict(() if told.failed else tuple(outcomes), told.failed, outputs)
+            if isinstance(told, Outcome):
+                outcomes.append(told)
+                left, trying = left[1:], None
+            else:
+                trying = told
+        if time.monotonic() >= end:
+            return Verdict(failed=f"judging it took longer than {patience:g} s", outputs=outputs)
+        if trying is None:
+            return Verdict(failed="judging it ended early, before a task was tried", outputs=outputs)
+        outcomes.append(Outcome(trying, "error", _tripped("too much memory or time"), 0))
+        left = left[1:]
+
+
+def _told_apart(args: tuple[Any, ...], unsafe: bool, end: float) -> Iterator[str | Outcome | Verdict]:
+    """What `judging` says in a process of its own, until that ends or the time is over."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_report, args=(there, (cells, exercise, seed, limits, rooms), unsafe))
+    process = context.Process(target=_report, args=(there, args, unsafe))
     process.start()
     there.close()
     try:
-        patience = 2 * limits.wall_s + 120 * len(exercise.functions)
-        if not here.poll(patience):
-            return Verdict(failed=f"judging it took longer than {patience:g} s")
-        found = json.loads(here.recv_bytes())
-        outcomes = tuple(Outcome(**outcome) for outcome in found["outcomes"])
-        return Verdict(outcomes, found["failed"], {int(k): v for k, v in found["outputs"].items()})
+        while here.poll(max(0.0, end - time.monotonic())):
+            kind, facts = json.loads(here.recv_bytes())
+            if kind == "verdict":
+                yield Verdict((), facts["failed"], {int(number): shown for number, shown in facts["outputs"].items()})
+                return
+            yield Outcome(**facts) if kind == "outcome" else str(facts)
     except EOFError:
-        return Verdict(failed="judging it ended early: what it returned took too much memory or time")
+        return
     finally:
         here.close()
         process.kill()
@@ -136,10 +197,18 @@ def judge_apart(
 
 
 def _report(there: Any, args: tuple[Any, ...], unsafe: bool) -> None:
-    """In the process apart: judge, and send the verdict as JSON."""
+    """In the process apart: judge, and send what is found as JSON."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the grader's, who ends this process
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     most = pages * os.sysconf("SC_PAGE_SIZE") + JUDGE_MB * 1_000_000
     resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
-    verdict = judge(*args, unsafe=unsafe)
-    there.send_bytes(json.dumps(asdict(verdict)).encode())
+    try:
+        for told in judging(*args, unsafe=unsafe):
+            if isinstance(told, str):
+                message: tuple[str, Any] = "task", told
+            else:
+                message = type(told).__name__.lower(), asdict(told)
+            there.send_bytes(json.dumps(message).encode())
+    except Exception as error:
+        failed = Verdict(failed=f"judging it ended early ({type(error).__name__})")
+        there.send_bytes(json.dumps(("verdict", asdict(failed))).encode())

@@ -27,6 +27,7 @@ OPTIONS = {"batch_size", "convert_to_numpy", "convert_to_tensor", "normalize_emb
 OPTIONS |= {"show_progress_bar", "precision", "truncate_dim"}  # what `encode` may be told; not `device`, not `pool`
 POSITIONAL = 4  # arguments, by their place: sentences, prompt_name, prompt, batch_size
 OUTPUT_CHARACTERS = 20_000_000  # of all cells
+CUT = [{"output_type": "stream", "name": "stdout", "text": "... cut by the grader: the notebook shows too much ...\n"}]
 NAME = re.compile(r"[A-Za-z_]\w{0,60}")
 
 
@@ -38,6 +39,10 @@ class LearnersError(Exception):
     """What a learner's function raised. Its class has the name that the learner's had."""
 
     line = ""
+
+
+class UnfitError(LearnersError):
+    """What a learner's function returned can't be had; the message is the sentence for the learner."""
 
 
 class Submission:
@@ -78,11 +83,11 @@ class Submission:
                 message = self._receive(end)
                 if "loaded" in message:
                     return
-                if message.get("cell") not in numbers or not isinstance(message.get("outputs"), list):
+                number, outputs = message.get("cell"), message.get("outputs")
+                if type(number) is not int or number not in numbers or not isinstance(outputs, list):
                     raise wire.WireError("no cell's outputs")
-                if (size := size + len(str(message["outputs"]))) > OUTPUT_CHARACTERS:
-                    raise wire.WireError(f"outputs of more than {OUTPUT_CHARACTERS:,} characters")
-                self.outputs[message["cell"]] = message["outputs"]
+                size += len(str(outputs))
+                self.outputs[number] = outputs if size <= OUTPUT_CHARACTERS else CUT
                 place = f"after {len(self.outputs)} of {len(self.cells)} code cells"
         except (EOFError, ConnectionError):
             raise EndedError(f"its process ended {place} ({self._why()})") from None
@@ -129,7 +134,7 @@ class Submission:
         if isinstance(value, Remote):
             return {"object": value._number}
         if path := file_of(value, self.rooms.models):
-            return {"model": str(path)}
+            return {"model": path.name}
         self.functions.append(value)
         return {"function": [len(self.functions) - 1, [name for name in METHODS if hasattr(value, name)]]}
 
@@ -141,8 +146,10 @@ class Submission:
     def _value(self, reply: dict[str, Any]) -> Any:
         if "value" in reply:
             return wire.unpack(reply["value"], self._resolve)
+        if "unfit" in reply:
+            raise UnfitError(f"what it returns is {str(reply['unfit'])[:200]}")
         kind, text = str(reply.get("error")), str(reply.get("text"))[:300]
-        if "NotImplementedError" in (kinds := reply.get("kinds", [])) and isinstance(kinds, list):
+        if isinstance(kinds := reply.get("kinds", []), list) and "NotImplementedError" in kinds:
             raise NotImplementedError(text)
         raised: type[LearnersError] = type(kind if NAME.fullmatch(kind) else "Error", (LearnersError,), {})
         error = raised(text)
@@ -164,6 +171,8 @@ class Submission:
             function = self.functions[number]
             value = (getattr(function, method) if method else function)(*args, **options)
             return {"value": self.pack(value)}
+        except wire.UnfitError as error:
+            return {"refused": f"what the grader's function returns is {error}"}
         except Exception as error:
             return {"refused": f"{type(error).__name__}: {error}"[:300]}
 

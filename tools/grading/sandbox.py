@@ -1,7 +1,9 @@
 """Start a submission's process where it can do no harm: bubblewrap's namespaces, resource limits, a system call filter.
 
 Inside there are Python, its packages, `inside/` and a copy of `helpers` without the exercises' references; nothing else
-of this machine, no network, no second process. The one way out is the socket to the grader.
+of this machine, no network, no second process. The one way out is the socket to the grader. All of it lies under names
+that say nothing of the machine, and there is no /proc but the four files that libraries ask for memory and processors:
+that of a process tells the paths of what is mounted.
 """
 
 import os
@@ -12,6 +14,7 @@ import socket
 import struct
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +23,7 @@ import helpers
 from helpers.errors import CourseError
 
 INSIDE = Path(__file__).parent / "inside"
+PYTHON, PACKAGES, COMPILED = "/python", "/packages", "/packages64"  # where they lie in the sandbox
 KEPT_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "HOME": "/tmp",
@@ -39,6 +43,8 @@ REFUSED = {
 # userfaultfd, io_uring_setup, shmget
 FORK = {"x86_64": (57, 58), "aarch64": ()}
 CLONE, CLONE3 = {"x86_64": 56, "aarch64": 220}, 435
+SOCKET, SOCKETPAIR = {"x86_64": 41, "aarch64": 198}, {"x86_64": 53, "aarch64": 199}
+FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)  # not VSOCK, which knows no namespaces, nor NETLINK
 ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 
@@ -82,7 +88,7 @@ def trouble() -> str | None:
             "there is no bubblewrap: `apt-get install bubblewrap` (Linux; elsewhere use a Linux machine or container)"
         )
     tried = subprocess.run(
-        ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "true"],
+        ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"],
         capture_output=True,
         text=True,
         check=False,
@@ -105,17 +111,13 @@ def start(limits: Limits, rooms: Rooms, *, unsafe: bool = False) -> tuple[subpro
     with theirs, tempfile.TemporaryFile() as rules:
         rules.write(b"" if unsafe else call_filter(platform.machine()))
         rules.seek(0)
-        python = [sys.executable, "-s", "-B"]
-        command = [*python, str(INSIDE / "probe.py"), str(theirs.fileno())]
+        command = [sys.executable, "-s", "-B", str(INSIDE / "probe.py"), str(theirs.fileno()), str(rooms.models)]
         environment = KEPT_ENVIRONMENT | {"PATH": os.defpath, "PYTHONPATH": str(rooms.helpers)}
         if not unsafe:
-            command = [
-                *_bubblewrap(limits, rooms, rules.fileno()),
-                *python,
-                "/course/inside/probe.py",
-                str(theirs.fileno()),
-            ]
-            environment |= {"PYTHONPATH": "/course"}
+            python = [*_bubblewrap(limits, rooms, rules.fileno()), _python(), "-s", "-S", "-B"]
+            command = [*python, "/course/inside/probe.py", str(theirs.fileno()), "/course/models"]
+            environment |= {"PYTHONPATH": f"/course:{PACKAGES}:{COMPILED}"}
+            environment |= {"LD_LIBRARY_PATH": f"{PYTHON}/lib"} if _python().startswith(PYTHON) else {}
         try:
             process = subprocess.Popen(
                 command,
@@ -143,24 +145,27 @@ def _bubblewrap(limits: Limits, rooms: Rooms, rules: int) -> list[str]:
         words += ["--symlink", os.readlink(path), path] if Path(path).is_symlink() else ["--ro-bind-try", path, path]
     for path in ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime"):
         words += ["--ro-bind-try", path, path]
-    for path in dict.fromkeys((sys.base_prefix, os.path.realpath(sys.base_prefix), sys.prefix)):
-        if not path.startswith("/usr/") and path != "/usr":
-            words += ["--ro-bind", path, path]
+    if _python().startswith(PYTHON):
+        words += ["--ro-bind", os.path.realpath(sys.base_prefix), PYTHON]
+    words += ["--ro-bind", packages := sysconfig.get_path("purelib"), PACKAGES]
+    words += ["--ro-bind", sysconfig.get_path("platlib"), COMPILED]  # Fedora's lib64; elsewhere the same folder
     installed = Path(helpers.__file__).parent / "exercises"
-    if installed.is_relative_to(sys.prefix):
-        words += ["--tmpfs", str(installed)]  # a copy that pip put among the packages holds the references
-    words += ["--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
-    words += ["--chdir", "/tmp"]
-    words += [
-        "--ro-bind",
-        str(rooms.helpers / "helpers"),
-        "/course/helpers",
-        "--ro-bind",
-        str(INSIDE),
-        "/course/inside",
-    ]
-    words += ["--ro-bind", str(rooms.models), str(rooms.models), "--remount-ro", "/", "--seccomp", str(rules), "--"]
-    return words
+    if installed.is_relative_to(packages):  # a copy that pip put among the packages holds the references
+        for place in (PACKAGES, COMPILED):
+            words += ["--tmpfs", f"{place}/{installed.relative_to(packages)}"]
+    for path in ("cpuinfo", "meminfo", "stat", "filesystems"):
+        words += ["--ro-bind-try", f"/proc/{path}", f"/proc/{path}"]
+    words += ["--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--chdir", "/tmp"]
+    for source, place in ((rooms.helpers / "helpers", "helpers"), (INSIDE, "inside"), (rooms.models, "models")):
+        words += ["--ro-bind", str(source), f"/course/{place}"]
+    return [*words, "--remount-ro", "/", "--seccomp", str(rules), "--"]
+
+
+def _python() -> str:
+    """Python's path in the sandbox: that of this machine if it lies in /usr, which holds nobody's name."""
+    real = Path(os.path.realpath(sys.executable))
+    base = Path(os.path.realpath(sys.base_prefix))
+    return str(real) if base.is_relative_to("/usr") else f"{PYTHON}/{real.relative_to(base)}"
 
 
 def _limit(limits: Limits) -> None:
@@ -194,6 +199,10 @@ def call_filter(machine: str) -> bytes:
         program += unless(jump_equal, number, again)
     for number in REFUSED[machine]:
         program += unless(jump_equal, number, refuse)
+    for number in (SOCKET[machine], SOCKETPAIR[machine]):
+        known = [(jump_equal, len(FAMILIES) - i, 0, family) for i, family in enumerate(FAMILIES)]
+        program += [(jump_equal, 0, len(known) + 3, number), (load, 0, 0, 16), *known]
+        program += [(give, 0, 0, refuse), (load, 0, 0, 0)]
     program += [(jump_equal, 0, 3, CLONE[machine]), (load, 0, 0, 16), (jump_bits, 1, 0, 0x10000), (give, 0, 0, again)]
     program += [(give, 0, 0, allow)]
     return b"".join(struct.pack("=HBBI", *step) for step in program)

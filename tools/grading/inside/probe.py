@@ -1,6 +1,7 @@
 """What runs in the sandbox: a notebook's cells, then the learner's functions, whenever the grader asks for one.
 
-`python probe.py DESCRIPTOR` talks to the grader over that socket. The grader sends the cells; each cell's outputs go
+`python probe.py DESCRIPTOR MODELS` talks to the grader over that socket; in the folder MODELS lie models that it wrote.
+The grader sends the cells; each cell's outputs go
 back, for the feedback. Only then come inputs, one call at a time. Nothing here is trusted: a notebook may change
 every line of it and gains the right to send values, which the grader compares with its own.
 """
@@ -9,6 +10,7 @@ import collections.abc
 import contextlib
 import io
 import itertools
+import json
 import numbers
 import pathlib
 import pickle
@@ -24,13 +26,14 @@ import wire  # type: ignore[import-not-found]  # beside this file
 TEXT = 20_000  # characters of a cell's output that are kept
 PICTURE = 400_000  # base64 characters of a picture that is kept
 ITEMS = 100_000  # of an iterator
+CELL_BYTES = 2_000_000  # of a cell's outputs; what goes beyond costs the cell that, and nothing else
 
 
 class Grader:
     """The other end: objects of this process that it may call, and its own that we may."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
+    def __init__(self, connection: socket.socket, folder: pathlib.Path) -> None:
+        self.connection, self.folder = connection, folder  # the folder holds models that the grader wrote
         self.objects: list[Any] = []
         self.models: dict[str, Any] = {}
         self.lock = threading.RLock()
@@ -72,7 +75,7 @@ class Grader:
         if kind == "function":
             return Function(self, *content)
         if content not in self.models:  # a file of the grader's, which the sandbox can't write
-            self.models[content] = pickle.loads(pathlib.Path(content).read_bytes())
+            self.models[content] = pickle.loads((self.folder / content).read_bytes())
         return self.models[content]
 
 
@@ -147,16 +150,37 @@ def run(shell: Any, source: str, seconds: float) -> tuple[list[dict[str, Any]], 
         result = shell.run_cell(source)
     raised = result.error_before_exec or result.error_in_exec
     outputs = [*out.outputs("stdout"), *err.outputs("stderr")]
+    size = dropped = 0
     for rich in got.outputs:
         data = {k: v for k, v in rich.data.items() if isinstance(v, str)}
         kept = {"text/plain": data["text/plain"][:TEXT]} if "text/plain" in data else {}
         if len(data.get("image/png", "")) in range(1, PICTURE):
             kept["image/png"] = data["image/png"]
-        outputs.append({"output_type": "display_data", "data": kept, "metadata": {}})
+        size += sum(len(json.dumps(part)) for part in kept.values())
+        if size > CELL_BYTES:
+            dropped += 1
+        else:
+            outputs.append({"output_type": "display_data", "data": kept, "metadata": {}})
+    if dropped:
+        told = f"... {dropped:,} more outputs, cut by the grader ...\n"
+        outputs.append({"output_type": "stream", "name": "stdout", "text": told})
     if raised is not None:
-        told = {"ename": type(raised).__name__, "evalue": str(raised)[:TEXT], "traceback": "\n".join(shown)[:TEXT]}
-        outputs.append({"output_type": "error", **told})
+        facts = {"ename": _kind(raised), "evalue": said(raised, TEXT), "traceback": "\n".join(map(str, shown))[:TEXT]}
+        outputs.append({"output_type": "error", **facts})
     return outputs, raised
+
+
+def said(error: BaseException, most: int) -> str:
+    """An exception's text; of one whose text can't be had, that."""
+    try:
+        return str(error)[:most]
+    except BaseException:
+        return "its text can't be shown: making it raises"
+
+
+def _kind(error: BaseException) -> str:
+    """The name of an exception's class, whatever the class says of itself."""
+    return str(type.__getattribute__(type(error), "__name__"))
 
 
 def shell() -> Any:
@@ -178,11 +202,23 @@ def load(grader: Grader, request: dict[str, Any]) -> dict[str, Any]:
         outputs, raised = run(ipython, source, request["seconds"])
         if raised is not None and not isinstance(raised, TimeoutError):
             again.append((number, source, outputs))
-        wire.send(grader.connection, {"cell": number, "outputs": outputs})
+        _show(grader, number, outputs)
     for number, source, before in again:
         outputs, raised = run(ipython, source, request["seconds"])
-        wire.send(grader.connection, {"cell": number, "outputs": before if raised is not None else outputs})
+        _show(grader, number, before if raised is not None else outputs)
     return dict(ipython.user_ns)
+
+
+def _show(grader: Grader, number: int, outputs: list[dict[str, Any]]) -> None:
+    """Send a cell's outputs, or why they can't be."""
+    try:
+        wire.send(grader.connection, {"cell": number, "outputs": outputs})
+    except (wire.WireError, TypeError, ValueError, RecursionError):
+        text = "... outputs that can't be kept, cut by the grader ...\n"
+        wire.send(
+            grader.connection,
+            {"cell": number, "outputs": [{"output_type": "stream", "name": "stdout", "text": text}]},
+        )
 
 
 def answer(grader: Grader, names: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
@@ -195,15 +231,29 @@ def answer(grader: Grader, names: dict[str, Any], request: dict[str, Any]) -> di
             return {"value": {"list": list(range(len(grader.objects) - len(answers), len(grader.objects)))}}
         target = grader.objects[request["object"]]
         if "get" in request:
-            return {"value": grader.pack(getattr(target, request["get"]))}
+            return _returned(grader, getattr(target, request["get"]))
         args, options = grader.unpack(request["args"]), grader.unpack(request["options"])
         with within(request["seconds"]), contextlib.redirect_stdout(Head()), contextlib.redirect_stderr(Head()):
-            return {"value": grader.pack(target(*args, **options))}
+            value = target(*args, **options)
+            return _returned(grader, value)
     except BaseException as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith("<ipython-input")]
         line = f"{frames[-1].lineno}: {frames[-1].line}" if frames and frames[-1].line else ""
-        kinds = [kind.__name__ for kind in type(error).__mro__]
-        return {"error": type(error).__name__, "kinds": kinds, "text": str(error)[:300], "line": line[:200]}
+        kinds = [str(type.__getattribute__(kind, "__name__")) for kind in type.mro(type(error))]
+        return {"error": _kind(error), "kinds": kinds, "text": said(error, 300), "line": line[:200]}
+
+
+def _returned(grader: Grader, value: Any) -> dict[str, Any]:
+    """What a function returned, or why it can't be sent."""
+    try:
+        packed = {"value": grader.pack(value)}
+        if len(json.dumps(packed)) > wire.FRAME_BYTES - 1000:
+            raise wire.UnfitError(wire.LARGE)
+        return packed
+    except wire.UnfitError as error:
+        return {"unfit": str(error)}
+    except MemoryError:
+        return {"unfit": wire.LARGE}
 
 
 def serve(grader: Grader, names: dict[str, Any]) -> None:
@@ -213,12 +263,15 @@ def serve(grader: Grader, names: dict[str, Any]) -> None:
             request = wire.receive(grader.connection)
         except EOFError:
             return
-        wire.send(grader.connection, answer(grader, names, request))
+        try:
+            wire.send(grader.connection, answer(grader, names, request))
+        except BaseException as error:  # nothing has been written yet
+            wire.send(grader.connection, {"unfit": f"nothing that can be sent ({_kind(error)})"})
 
 
 def main() -> None:
     """Load what the grader sends, then serve it."""
-    grader = Grader(socket.socket(fileno=int(sys.argv[1])))
+    grader = Grader(socket.socket(fileno=int(sys.argv[1])), pathlib.Path(sys.argv[2]))
     names = load(grader, wire.receive(grader.connection))
     wire.send(grader.connection, {"loaded": True})
     serve(grader, names)

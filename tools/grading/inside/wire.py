@@ -20,17 +20,27 @@ import numpy as np
 FRAME_BYTES = 4_000_000  # the largest message either side reads
 DEPTH = 20
 NUMBERS = "biufc"  # kinds of NumPy numbers; no objects, which would be pickles
+INTEGER_BITS = 14_000  # of about 4,200 digits; Python's JSON reads no more than 4,300
+LARGE = f"larger than {FRAME_BYTES / 1e6:g} MB"
 
 
 class WireError(ValueError):
     """What came over the wire can't be read."""
 
 
+class UnfitError(WireError):
+    """A value can't be sent; the message says what it is: "larger than 4 MB"."""
+
+
 def send(connection: socket.socket, message: dict[str, Any]) -> None:
-    """Write one message."""
+    """Write one message.
+
+    Raises:
+        UnfitError: it is too large.
+    """
     body = json.dumps(message).encode()
     if len(body) > FRAME_BYTES:
-        raise WireError(f"a message of {len(body)} bytes, and {FRAME_BYTES} is the limit")
+        raise UnfitError(LARGE)
     connection.sendall(struct.pack(">I", len(body)) + body)
 
 
@@ -65,9 +75,17 @@ def _read(connection: socket.socket, size: int) -> bytes:
 
 
 def pack(value: Any, handle: Callable[[Any], Any], depth: int = 0) -> Any:  # noqa: PLR0911, PLR0912, a kind each
-    """A value as JSON has it. `handle` says what stands for anything that isn't plain data."""
+    """A value as JSON has it. `handle` says what stands for anything that isn't plain data.
+
+    Raises:
+        UnfitError: it is too deep or too large.
+    """
     if depth > DEPTH:
-        raise WireError(f"a value nested deeper than {DEPTH}")
+        raise UnfitError(f"nested deeper than {DEPTH} lists or dicts")
+    if isinstance(value, str | bytes | list | tuple | set | frozenset | dict) and len(value) > FRAME_BYTES // 2:
+        raise UnfitError(LARGE)
+    if isinstance(value, int) and value.bit_length() > INTEGER_BITS:
+        raise UnfitError("an integer of more than 4,000 digits")
 
     def inner(items: Any) -> list[Any]:
         return [pack(item, handle, depth + 1) for item in items]
@@ -81,6 +99,8 @@ def pack(value: Any, handle: Callable[[Any], Any], depth: int = 0) -> Any:  # no
     for plain in (int, float, str):
         if isinstance(value, plain):
             return plain(value)
+    if isinstance(value, complex):
+        return {"complex": [value.real, value.imag]}
     for kind, name in ((list, "list"), (tuple, "tuple"), (set, "set"), (frozenset, "frozenset")):
         if isinstance(value, kind):
             return {name: inner(value)}
@@ -106,7 +126,7 @@ def pack(value: Any, handle: Callable[[Any], Any], depth: int = 0) -> Any:  # no
 def _array(value: Any, kind: str) -> dict[str, Any]:
     value = np.asarray(value)
     if value.nbytes > FRAME_BYTES // 2:
-        raise WireError(f"an array of {value.nbytes} bytes, and {FRAME_BYTES // 2} is the limit")
+        raise UnfitError(LARGE)
     return {kind: [value.dtype.str, list(value.shape), base64.b64encode(value.tobytes()).decode()]}
 
 
@@ -129,6 +149,8 @@ def unpack(packed: Any, resolve: Callable[[str, Any], Any], depth: int = 0) -> A
             return {unpack(k, resolve, depth + 1): unpack(v, resolve, depth + 1) for k, v in content}
         if kind == "bytes":
             return base64.b64decode(content, validate=True)
+        if kind == "complex":
+            return complex(*content)
         if kind == "ellipsis":
             return Ellipsis
         if kind in ("array", "scalar", "tensor"):
@@ -137,7 +159,7 @@ def unpack(packed: Any, resolve: Callable[[str, Any], Any], depth: int = 0) -> A
             return _table(kind, *(unpack(item, resolve, depth + 1) for item in content))
     except WireError:
         raise
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, AttributeError, KeyError) as error:
         raise WireError(f"a {kind} that can't be read ({type(error).__name__})") from None
     return resolve(kind, content)
 
