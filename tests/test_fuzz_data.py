@@ -18,7 +18,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -169,7 +169,7 @@ def broken(draw: st.DrawFn) -> dict[str, str | bytes]:
         return {"m.jsonl": "\n".join(map(json.dumps, made))}
     if draw(st.booleans()):
         suffix = draw(st.sampled_from(["json", "jsonl"]))
-        made = draw(st.lists(JSON, min_size=1, max_size=4))
+        made = draw(st.lists(cast(Any, JSON), min_size=1, max_size=4))
         return {f"m.{suffix}": json.dumps(made) if suffix == "json" else "\n".join(map(json.dumps, made))}
     content, *_ = draw(tables())
     [(name, raw)] = content.items()

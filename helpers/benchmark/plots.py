@@ -120,7 +120,7 @@ def picture(figure: Figure, alt: str) -> HTML:
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110, bbox_inches="tight")
     data = base64.b64encode(content.getvalue()).decode()
-    return HTML(f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt, quote=True)}" style="max-width:100%">')
+    return HTML(f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt, quote=True)}" style="max-width:100%">')  # type: ignore[no-untyped-call]
 
 
 def similarities(report: Report) -> tuple[Figure, pd.DataFrame]:

@@ -6,8 +6,9 @@ Choosing a source is left to `models`.
 """
 
 from helpers.bundled.builders import MINILM, MODELS, Bundled, int8, minilm, minilm_folder, pca, static, tfidf
-from helpers.bundled.cache import CACHE_VARIABLE, MINILM_SHA256, cache_folder, cached, kept, quiet
+from helpers.bundled.cache import MINILM_SHA256, cached, kept, quiet
 from helpers.bundled.runtime import RuntimeTransformer
+from helpers.files import CACHE_VARIABLE, cache_folder
 
 __all__ = [
     "CACHE_VARIABLE",

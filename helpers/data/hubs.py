@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from helpers.data import judged
 from helpers.data.dataset import Dataset, Retrieval
@@ -35,7 +35,7 @@ def read_mteb(name: str, reading: Reading) -> Dataset:
     try:
         task: Any = mteb.get_task(wanted)
     except (KeyError, ValueError):
-        known = sorted(found.metadata.name for found in mteb.get_tasks(task_types=list(KINDS)))
+        known = sorted(found.metadata.name for found in mteb.get_tasks(task_types=cast(Any, list(KINDS))))
         raise CourseError(f"mteb has no task {wanted!r}.{nearest(wanted, known)}") from None
     kind, revision = task.metadata.type, task.metadata.dataset["revision"]
     if kind not in KINDS:

@@ -350,7 +350,7 @@ def _first_cells(path: Path, encoding: str | None, *, blanks: bool = False) -> l
 
 def _text_column(table: Table, reading: Reading, role: str, known: Iterable[str]) -> str | None:
     other = "text" if role == "query" else None
-    if other in reading.columns and role not in reading.columns and reading.columns[other] in table.columns:
+    if other and other in reading.columns and role not in reading.columns and reading.columns[other] in table.columns:
         role = "text"
     if role not in reading.columns and {"_id", "text"} <= set(table.columns):
         return "text"  # BEIR's own names leave no doubt

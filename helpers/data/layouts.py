@@ -176,8 +176,8 @@ def choose_split(files: Sequence[Path], folder: Path, reading: Reading) -> list[
         raise CourseError(
             f"{folder} has the splits {', '.join(str(split) for split in groups)}; name the file to judge on."
         )
-    [(split, found)] = groups.items()
-    if split == "train":
+    [(only, found)] = groups.items()
+    if only == "train":
         reading.note(f"{folder.name}: judged on the split 'train', the only one.")
     return found
 
@@ -319,9 +319,9 @@ def _arrow(folder: Path, reading: Reading) -> Dataset:
 
 def of_splits(name: str, place: Path, splits: Mapping[str, Any], reading: Reading) -> Dataset:
     """A data set from a mapping of splits, or of the parts of a retrieval set, to `datasets.Dataset`."""
-    parts = {_part_name(key): value for key, value in splits.items() if _part_name(key)}
+    parts = {part: value for key, value in splits.items() if (part := _part_name(key))}
     if {"corpus", "queries"} <= parts.keys():
-        rest = {key: value for key, value in splits.items() if not _part_name(key)}
+        rest = {str(key): value for key, value in splits.items() if not _part_name(key)}
         return Dataset(name, retrieval=of_parts(place, parts, rest, reading))
     [chosen] = choose_split([place / split for split in splits], place, reading)
     return read_table(name, of_dataset(chosen, splits[chosen.name]), reading)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -280,7 +280,7 @@ def test_a_model_without_tokens_has_a_rate_of_texts_alone(tfidf: SentenceTransfo
 
 
 @pytest.mark.parametrize(("texts", "options"), [([], {}), (["a"], {"batch_size": 0})])
-def test_nothing_to_measure_is_an_error(tfidf: SentenceTransformer, texts: list[str], options: dict[str, int]) -> None:
+def test_nothing_to_measure_is_an_error(tfidf: SentenceTransformer, texts: list[str], options: dict[str, Any]) -> None:
     with pytest.raises(CourseError, match="at least one model, one text and a batch size of 1 or more"):
         speed.measure({"t": tfidf}, texts, **options)
 

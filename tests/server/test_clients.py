@@ -120,7 +120,7 @@ def test_llama_index_gets_the_librarys_vectors_and_is_told_its_own_remedy(
     python = tmp_path / "own" / "bin" / "python"
     packages = ["llama-index-embeddings-openai-like>=0.4"]
     subprocess.run([python, "-m", "pip", "install", "--quiet", "-c", lock, *packages], check=True)
-    command = [python, "-c", LLAMA_INDEX, str(client.base_url), KEY, MODEL]
+    command = [str(python), "-c", LLAMA_INDEX, str(client.base_url), str(KEY), str(MODEL)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]
     said = json.loads(ran.stdout)
