@@ -78,7 +78,7 @@ def main() -> None:
         for name in settings.models:
             scores, per_query, similarities = benchmark.evaluate(model, dataset)
             assert similarities is not None and dataset.pairs is not None
-            speed = measured(name)
+            made_up = measured(name)
             results.append(
                 benchmark.Result(
                     name,
@@ -93,7 +93,7 @@ def main() -> None:
                     0.0,
                     0.0,
                     None,
-                    measured(name),
+                    made_up,
                 )
             )
         report = benchmark.Report(
@@ -114,9 +114,7 @@ def main() -> None:
         benchmark.summary(report)
         total = time.perf_counter() - start
     rest = total - spent["encoding"]
-    print(
-        f"{len(dataset.texts)} texts, twice: {total:.1f} s, of which encoding {spent['encoding']:.1f} s each {each:.1f} s"
-    )
+    print(f"{len(dataset.texts)} texts, twice: {total:.1f} s, of which encoding {spent['encoding']:.1f} s")
     print(f"everything else: {rest:.2f} s, {100 * rest / total:.1f}% of the run")
 
 
