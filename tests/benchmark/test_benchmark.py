@@ -130,7 +130,10 @@ def answers(*means: float, queries: int = 100, noise: float = 0.1, seed: int = 0
     common = draw.uniform(-0.2, 0.2, size=queries)
     common -= common.mean()
     own = draw.normal(0, noise, size=(len(means), queries))
-    return np.clip(np.array(means)[:, None] + common + own - own.mean(axis=1, keepdims=True), 0, 1)
+    values: NDArray[np.float64] = np.clip(
+        np.array(means)[:, None] + common + own - own.mean(axis=1, keepdims=True), 0, 1
+    )
+    return values
 
 
 # Settings
@@ -271,7 +274,7 @@ def chain() -> NDArray[np.float64]:
     draw = np.random.default_rng(CHAIN_SEED)
     base = draw.normal(size=60)
     raw = np.stack([base + CHAIN_SHIFT * k + 0.5 * draw.normal(size=60) for k in (2, 1, 0)])
-    return (raw - raw.min()) / (raw.max() - raw.min())
+    return np.asarray((raw - raw.min()) / (raw.max() - raw.min()))
 
 
 def test_inside_a_rank_the_faster_comes_first_if_it_is_told_else_the_list_s_order_stays(report: Report) -> None:
@@ -1086,8 +1089,8 @@ def test_columns_encoding_and_limit_reach_the_reader(tmp_path: Path) -> None:
             columns="sentence1=a, sentence2=b, label=same",
             limit=10,
             device="cpu",
-            repeats=1,
+            speed_s=0,
             output_dir=tmp_path / "results",
         )
     )
-    assert report.gold is not None and len(report.gold) == 10
+    assert report.data.gold is not None and len(report.data.gold) == 10

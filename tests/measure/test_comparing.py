@@ -16,7 +16,7 @@ def correlated(draw: np.random.Generator, models: int, queries: int, *lead: floa
     common = draw.normal(size=queries)
     raw = 0.8 + 0.35 * (np.sqrt(0.7) * common + np.sqrt(0.3) * draw.normal(size=(models, queries)))
     raw[len(raw) - len(lead) :] += np.array(lead).reshape(-1, 1)
-    return np.clip(raw, 0, 1)
+    return np.asarray(np.clip(raw, 0, 1))
 
 
 def told(values: Floats, seed: int = 0, exchanges: int = 1000) -> Comparison:
@@ -89,7 +89,7 @@ def test_the_p_of_a_pair_is_that_of_scipy_s_permutation_test_of_the_largest_diff
     def largest(*models: Floats, axis: int = -1) -> Floats:
         one = np.stack(np.broadcast_arrays(*models))
         apart = [one[i] - one[j] for i, j in ((0, 1), (0, 2), (1, 2))]
-        return np.max([abs(d.mean(axis)) / stats.sem(d, axis=axis) for d in apart], axis=0)
+        return np.asarray(np.max([abs(d.mean(axis)) / stats.sem(d, axis=axis) for d in apart], axis=0))
 
     theirs = stats.permutation_test(
         tuple(values),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -141,7 +141,7 @@ def test_every_model_encodes_the_same_sixteen_batches_once_a_round_in_an_order_d
     found = rounds(a=0.1, b=0.1, c=0.1)
     texts, orders = found["a"].texts, []
     visits = [name for i, (name, n) in enumerate(Timed.calls) if n > 1 and Timed.calls[i - 1][1] == 1]
-    for turn in range(found["a"].rounds):
+    for turn in range(found["a"].rounds - 1):  # the first round's first visit follows the warm-up
         orders.append(tuple(visits[-3 * (turn + 1) :][:3]))
     assert found["a"].rounds == 15 and {frozenset(order) for order in orders} == {frozenset("abc")}
     assert len(set(orders)) > 3
@@ -172,7 +172,7 @@ def test_a_slow_model_s_visit_is_split_over_rounds(clock: None) -> None:
 def test_a_fast_model_s_visit_lasts_a_tenth_of_a_second(clock: None) -> None:
     found = rounds(fast=1e-5)
     per_visit = sum(n for _, n in Timed.calls) / found["fast"].rounds
-    assert per_visit * 1e-5 >= 0.1
+    assert per_visit * 1e-5 == pytest.approx(0.1, rel=0.1)
 
 
 def test_the_rate_is_that_of_the_median_round() -> None:
@@ -280,7 +280,7 @@ def test_a_model_without_tokens_has_a_rate_of_texts_alone(tfidf: SentenceTransfo
 
 
 @pytest.mark.parametrize(("texts", "options"), [([], {}), (["a"], {"batch_size": 0})])
-def test_nothing_to_measure_is_an_error(tfidf: SentenceTransformer, texts: list[str], options: dict[str, int]) -> None:
+def test_nothing_to_measure_is_an_error(tfidf: SentenceTransformer, texts: list[str], options: dict[str, Any]) -> None:
     with pytest.raises(CourseError, match="at least one model, one text and a batch size of 1 or more"):
         speed.measure({"t": tfidf}, texts, **options)
 
