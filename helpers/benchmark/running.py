@@ -400,7 +400,7 @@ def finite(vectors: Any, texts: Sequence[str]) -> NDArray[np.float32]:
     try:
         found: NDArray[np.float32] = np.asarray(vectors, dtype=np.float32)
     except (TypeError, ValueError):
-        found = np.empty((), dtype=np.float32)
+        found = np.empty(0, dtype=np.float32)
     if found.ndim != 2 or len(found) != len(texts):
         raise CourseError(f"encode gave no vector for each of {len(texts)} texts, but {type(vectors).__name__}.")
     bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
@@ -447,7 +447,9 @@ def speed_texts(dataset: data.Dataset, *, course: bool) -> list[str]:
 
 
 def _name(settings: Settings) -> str:
-    return settings.dataset if settings.dataset == "course" else Path(settings.dataset).name
+    """The data set as people know it: a file or folder by its last name, any other by what it was asked by."""
+    path = Path(settings.dataset).expanduser()
+    return path.name if settings.dataset != "course" and path.exists() else settings.dataset
 
 
 def describe(dataset: data.Dataset) -> Data:
@@ -511,7 +513,7 @@ def _is_ours(error: Exception) -> bool:
 
 
 def _load_average() -> float:
-    return float(round(psutil.getloadavg()[0], 2))
+    return round(float(psutil.getloadavg()[0]), 2)
 
 
 def _fingerprint(name: str, settings: Settings, dataset: data.Dataset, device: str, machine: Mapping[str, Any]) -> str:

@@ -189,8 +189,7 @@ def of_pairs(
     units = int(blocks.max()) + 1
     whole = np.asarray(statistic(similarities, gold), dtype=np.float64)
     without = np.stack([statistic(similarities[:, keep], gold[keep]) for keep in (blocks != g for g in range(units))])
-    filled = np.where(np.isnan(without), whole, without)
-    influence = (units - 1) * (whole - filled).T
+    influence = (units - 1) * (whole - np.where(np.isnan(without), whole, without)).T
     return np.asarray(whole[:, None] + influence - influence.mean(axis=1, keepdims=True))
 
 

@@ -130,7 +130,10 @@ def answers(*means: float, queries: int = 100, noise: float = 0.1, seed: int = 0
     common = draw.uniform(-0.2, 0.2, size=queries)
     common -= common.mean()
     own = draw.normal(0, noise, size=(len(means), queries))
-    return np.asarray(np.clip(np.array(means)[:, None] + common + own - own.mean(axis=1, keepdims=True), 0, 1))
+    values: NDArray[np.float64] = np.clip(
+        np.array(means)[:, None] + common + own - own.mean(axis=1, keepdims=True), 0, 1
+    )
+    return values
 
 
 # Settings
@@ -1086,8 +1089,8 @@ def test_columns_encoding_and_limit_reach_the_reader(tmp_path: Path) -> None:
             columns="sentence1=a, sentence2=b, label=same",
             limit=10,
             device="cpu",
-            speed_s=1,
+            speed_s=0,
             output_dir=tmp_path / "results",
         )
     )
-    assert report.gold is not None and len(report.gold) == 10
+    assert report.data.gold is not None and len(report.data.gold) == 10

@@ -141,7 +141,7 @@ def test_every_model_encodes_the_same_sixteen_batches_once_a_round_in_an_order_d
     found = rounds(a=0.1, b=0.1, c=0.1)
     texts, orders = found["a"].texts, []
     visits = [name for i, (name, n) in enumerate(Timed.calls) if n > 1 and Timed.calls[i - 1][1] == 1]
-    for turn in range(found["a"].rounds):
+    for turn in range(found["a"].rounds - 1):  # the first round's first visit follows the warm-up
         orders.append(tuple(visits[-3 * (turn + 1) :][:3]))
     assert found["a"].rounds == 15 and {frozenset(order) for order in orders} == {frozenset("abc")}
     assert len(set(orders)) > 3
@@ -172,7 +172,7 @@ def test_a_slow_model_s_visit_is_split_over_rounds(clock: None) -> None:
 def test_a_fast_model_s_visit_lasts_a_tenth_of_a_second(clock: None) -> None:
     found = rounds(fast=1e-5)
     per_visit = sum(n for _, n in Timed.calls) / found["fast"].rounds
-    assert per_visit * 1e-5 >= 0.1
+    assert per_visit * 1e-5 == pytest.approx(0.1, rel=0.1)
 
 
 def test_the_rate_is_that_of_the_median_round() -> None:
