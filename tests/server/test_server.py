@@ -115,7 +115,8 @@ def test_without_a_valid_key_nothing_but_health_answers(server: httpx.Client, he
 def test_what_clients_send_unasked_changes_nothing(server: httpx.Client) -> None:
     plain = embedded(post(server, input="a"))
     nulls = dict.fromkeys(["encoding_format", "dimensions", "input_type", "truncate", "user"])
-    for sent in (*({name: None} for name in nulls), nulls, {"dimensions": 384}, {"user": "u"}):
+    each: list[dict[str, Any]] = [*({name: None} for name in nulls), nulls, {"dimensions": 384}, {"user": "u"}]
+    for sent in each:
         np.testing.assert_array_equal(embedded(post(server, input="a", **sent)), plain, err_msg=str(sent))
 
 
