@@ -247,29 +247,37 @@ def failures(one: httpx.Client) -> float:
     return sum(float(line.split()[-1]) for line in lines if "requests_total" in line and 'status="500"' in line)
 
 
+def try_kind(url: str, references: dict[str, Any], kind: str, number: int, examples: int) -> int:
+    """Try so many attempts of one kind, drawn by the number; how many were tried."""
+    tried = 0
+
+    @seed(number)
+    @settings(
+        max_examples=3 if kind == "a slow body" else examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(KINDS[kind])
+    def each(attempt: Attempt) -> None:
+        nonlocal tried
+        tried += 1
+        try:
+            try_one(url, attempt, references)
+        except (AssertionError, OSError) as error:
+            raise AssertionError(f"{kind}: {error}; sent {attempt.sent[:300]!r}") from error
+
+    each()
+    return tried
+
+
 def run(url: str, references: dict[str, Any], *, examples: int, seconds: float = 0) -> Counter[str]:
     """Try so many attempts of each kind, and again until the time is up; how many were tried of each."""
     tried: Counter[str] = Counter()
     end, turn = time.monotonic() + seconds, 0
     while not turn or time.monotonic() < end:
-        for kind, strategy in KINDS.items():
-
-            @seed(turn)
-            @settings(
-                max_examples=3 if kind == "a slow body" else examples,
-                deadline=None,
-                database=None,
-                phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            )
-            @given(strategy)
-            def each(attempt: Attempt, kind: str = kind) -> None:
-                tried[kind] += 1
-                try:
-                    try_one(url, attempt, references)
-                except (AssertionError, OSError) as error:
-                    raise AssertionError(f"{kind}: {error}; sent {attempt.sent[:300]!r}") from error
-
-            each()
+        for kind in KINDS:
+            tried[kind] += try_kind(url, references, kind, turn, examples)
         turn += 1
     return tried

@@ -117,7 +117,7 @@ def test_llama_index_gets_the_librarys_vectors_and_is_told_its_own_remedy(
     # In an environment of its own, held to the lock: it brings 27 packages that nothing else here needs.
     lock = Path(__file__).parents[2] / "requirements.lock"
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "own"], check=True)
-    python = tmp_path / "own" / "bin" / "python"
+    python = str(tmp_path / "own" / "bin" / "python")
     packages = ["llama-index-embeddings-openai-like>=0.4"]
     subprocess.run([python, "-m", "pip", "install", "--quiet", "-c", lock, *packages], check=True)
     command = [str(python), "-c", LLAMA_INDEX, str(client.base_url), str(KEY), str(MODEL)]

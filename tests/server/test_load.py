@@ -110,7 +110,7 @@ def test_twelve_of_the_largest_bodies_whose_clients_hang_up_leave_no_work_and_no
     body = json.dumps({"model": MODEL, "input": ["a " * 5_000] * 190, "truncate": True}).encode()
     with serving(tmp_path / "log", threads="1") as (url, process), httpx.Client(base_url=url, timeout=60) as one:
         wait_until_ready(url, process)
-        assert len(embedded(post(one, input=["word " * 200] * 100))) == 100
+        assert len(embedded(post(one, input=["word " * 200] * 30))) == 30
         memory = psutil.Process(process.pid).memory_info
         before, highest = memory().rss, 0
         for _ in range(12):
@@ -181,8 +181,9 @@ def test_a_body_that_comes_too_slowly_is_a_408_and_its_connection_closed(server:
         for _ in range(BODY_SECONDS * 2 - 1):  # a byte now and then, never long silent
             client.sendall(b" ")
             time.sleep(0.5)
-        answer = client.recv(10_000)
-        assert client.recv(10) == b""
+        answer = b""
+        while more := client.recv(10_000):  # until it is closed
+            answer += more
     assert BODY_SECONDS - 0.5 <= time.monotonic() - start < BODY_SECONDS + 10
     assert answer.startswith(b"HTTP/1.1 408") and b"didn't arrive within 3 s" in answer
 

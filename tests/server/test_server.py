@@ -115,8 +115,8 @@ def test_without_a_valid_key_nothing_but_health_answers(server: httpx.Client, he
 def test_what_clients_send_unasked_changes_nothing(server: httpx.Client) -> None:
     plain = embedded(post(server, input="a"))
     nulls = dict.fromkeys(["encoding_format", "dimensions", "input_type", "truncate", "user"])
-    bodies: list[dict[str, Any]] = [*({name: None} for name in nulls), nulls, {"dimensions": 384}, {"user": "u"}]
-    for sent in bodies:
+    each: list[dict[str, Any]] = [*({name: None} for name in nulls), nulls, {"dimensions": 384}, {"user": "u"}]
+    for sent in each:
         np.testing.assert_array_equal(embedded(post(server, input="a", **sent)), plain, err_msg=str(sent))
 
 
@@ -164,8 +164,10 @@ def test_a_vector_that_is_not_finite_is_a_500_that_names_the_input_and_is_counte
 def test_a_request_with_two_lengths_is_refused(server: httpx.Client) -> None:
     with connected(str(server.base_url)) as one:
         one.sendall(request_of(b"2\r\n{}\r\n0\r\n\r\n", Transfer_Encoding="chunked"))
-        answer = one.recv(10_000)
-    assert answer.startswith(b"HTTP/1.1 400") and b"never both" in answer and b"connection: close" in answer.lower()
+        said = b""
+        while more := one.recv(10_000):  # the connection is closed after it
+            said += more
+    assert said.startswith(b"HTTP/1.1 400") and b"never both" in said and b"connection: close" in said.lower()
 
 
 def test_the_openai_client_knows_these_errors(server: httpx.Client, client: openai.OpenAI) -> None:
@@ -270,7 +272,7 @@ works = TokenizedModel.encode
 
 
 def encode(self, rows):
-    if len(rows) > 1:
+    if len(rows) == 2:
         raise SystemExit
     return works(self, rows)
 
