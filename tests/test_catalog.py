@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from helpers import catalog
-from helpers.catalog import FACTS, Card, card, cards, find, nearest
+from helpers.catalog import BENCHMARKS, FACTS, Card, card, cards, find, nearest
 from helpers.errors import CourseError
 
 Change = Callable[[list[dict[str, str]]], None]
@@ -231,3 +231,12 @@ def test_bge_puts_its_sentence_before_queries_alone() -> None:
         "query": "Represent this sentence for searching relevant passages: ",
         "document": "",
     }
+
+
+def test_of_many_near_names_three_are_proposed_and_of_far_ones_none() -> None:
+    assert nearest("abcd", ["abc1", "abc2", "abc3", "abc4"]).count("abc") == 3
+    assert nearest("abcdefgh", ["abcxyzuv", "zzzz"]) == ""  # three of eight letters are no likeness
+
+
+def test_every_complete_multilingual_run_counts() -> None:
+    assert sum(c.multilingual_v2_n_of_131 == BENCHMARKS["MTEB(Multilingual, v2)"][2] for c in cards()) >= 50

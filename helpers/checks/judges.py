@@ -127,7 +127,10 @@ def array(value: Any) -> NDArray[np.float64]:
     numbers = np.asarray(value)
     if numbers.dtype.kind not in "biufO":
         raise MalformedError(f"{str(value)[:60]!r} is not made of real numbers; return numbers.")
-    return numbers.astype(np.float64)
+    try:
+        return numbers.astype(np.float64)
+    except (TypeError, ValueError):  # a dict, None in a list: NumPy keeps them as objects
+        raise MalformedError(f"{str(value)[:60]!r} is not made of real numbers; return numbers.") from None
 
 
 @dataclass(frozen=True)

@@ -130,8 +130,8 @@ def outcome(
     try:
         message = COMPLEX if any(map(imaginary, values)) else task.judge(cases, values)
     except Exception as error:
-        kind = type(values[0]).__name__
-        message = f"what it returns ({kind}) can't be compared: {text_of(error)}"[: MESSAGE_CHARACTERS - 1] + "."
+        shown = f"{type(values[0]).__name__}, {_short(values[0])}"
+        message = f"it returns {shown}, which isn't what the task asks for ({type(error).__name__}): see its docstring."
     if message:
         return Outcome(task.id, "wrong", message[:MESSAGE_CHARACTERS], 0)
     return Outcome(task.id, "right", f"{task.title}.", task.points)
@@ -145,6 +145,14 @@ def raised(error: Exception) -> str:
     line = f" in line {frames[-1].lineno}: {frames[-1].line}" if frames[-1].line else ""
     text = " ".join(text_of(error).split())[:300]
     return f"your code raised {type(error).__name__}{f' ({text})' if text else ''}{line}"
+
+
+def _short(value: Any) -> str:
+    """The beginning of a value as text; of one that has none, nothing."""
+    try:
+        return str(value)[:60]
+    except Exception:
+        return "..."
 
 
 def text_of(error: Exception) -> str:

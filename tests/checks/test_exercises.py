@@ -11,6 +11,7 @@ import torch
 
 from helpers import benchmark, data, models
 from helpers.checks import check, hint, task
+from helpers.checks import notebook as notebook_module
 from helpers.checks.judges import ByReference, InTurn
 from helpers.errors import CourseError
 from helpers.exercises import lesson_14 as fourteen
@@ -148,6 +149,8 @@ def test_an_answer_of_the_wrong_type_gets_a_sentence_and_not_a_traceback(task_id
     values: list[Any] = ["best first", 3, [None], {}]
     outcomes = [check(task_id, lambda *case, value=value: value) for value in values]
     assert not [o for o in outcomes if o.status not in ("wrong", "error") or len(o.message) < 20]
+    kept = [o for o in outcomes if "argument must be" in o.message or "object is not" in o.message]  # Python's words
+    assert not kept
 
 
 def test_hints_are_numbered_and_a_wrong_number_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,3 +168,40 @@ def test_solution_and_helpers_agree_on_quality() -> None:
         mine = fourteen.separation_of(name, list(pairs.sentence1), list(pairs.sentence2), pairs.gold.astype(np.int64))
         scores, _ = benchmark.score(models.load(name, device="cpu"), data.Dataset("pairs", pairs=pairs))
         assert mine == pytest.approx(scores["separation"].value, abs=1e-6)
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_there_is_no_hint_below_the_first(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CourseError, match="hints 1 to 3"):
+        hint("01.1", number)
+    assert not capsys.readouterr().out
+
+
+def test_what_raises_is_told_by_the_learners_innermost_line() -> None:
+    def inner() -> float:
+        return 1 / 0
+
+    def outer(*case: Any) -> float:
+        return inner()
+
+    assert check("09.2", outer).message.endswith("return 1 / 0.")
+
+
+def test_an_untouched_stub_is_not_kept_as_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[str] = []
+    monkeypatch.setattr(notebook_module, "someone_is_there", lambda: True)
+    monkeypatch.setattr(notebook_module.record, "keep", lambda task_id, status: kept.append(status))
+    check("09.2", lambda *case: None)
+    check("09.2", lambda *case: 3)
+    assert kept == ["wrong"]
+
+
+def test_an_exception_whose_text_raises_is_told_all_the_same() -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    def mute(*case: Any) -> None:
+        raise MuteError
+
+    assert "can't be shown" in check("09.2", mute).message

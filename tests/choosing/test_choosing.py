@@ -232,3 +232,25 @@ def test_the_legend_names_only_what_is_drawn(needs: Needs) -> None:
     legend = figure.axes[0].get_legend()
     told = {text.get_text() for text in legend.get_texts()} if legend else set()
     assert told == {"on the front" if on else "beaten by another candidate" for on in front}
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_a_score_is_the_catalogues_mean_of_a_complete_run_and_none_of_another(benchmark: Benchmark) -> None:
+    mean, run, tasks = BENCHMARKS[benchmark]
+    complete = [c for c in cards() if getattr(c, run) == tasks]
+    assert len(complete) >= 30 and max(getattr(c, run) or 0 for c in cards()) == tasks
+    assert all(score(c, benchmark) == getattr(c, mean) is not None for c in complete)
+    assert {score(c, benchmark) for c in cards() if c not in complete} == {None}
+
+
+def test_bge_m3_has_the_catalogues_multilingual_mean_and_no_mean_of_its_incomplete_run() -> None:
+    m3 = card("bge-m3")
+    assert score(m3, "MTEB(Multilingual, v2)") == m3.multilingual_v2_computed_mean_task is not None
+    assert score(m3, "MTEB(eng, v2)") is None
+
+
+def test_exactly_the_languages_that_are_asked_for_are_enough() -> None:
+    some = next(c for c in cards() if (c.languages_mteb or 0) > 1)
+    languages = some.languages_mteb or 0
+    assert some in choose(Needs(languages=languages, commercial=False, remote_code=True), [some]).candidates
+    assert some not in choose(Needs(languages=languages + 1, commercial=False, remote_code=True), [some]).candidates

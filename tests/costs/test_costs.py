@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -285,3 +286,44 @@ def test_the_panel_moves_its_sentence_with_its_sliders() -> None:
     assert "At 100M texts a month, the API costs less" in result.value and "<img" in result.value
     texts.value = 1e10
     assert re.search(r"At 10,000M texts a month", result.value)
+
+
+def test_draws_lie_evenly_on_a_log_scale() -> None:
+    ranges = {"usd_per_hour": (1.0, 100.0), "texts_per_s": (1000.0, 1000.0)}
+    drawn = costs.draw_break_even(ranges, (100, 100), (0.1, 0.1), draws=2000)
+    assert drawn["usd_per_hour"].median() == pytest.approx(10, rel=0.15)
+    assert ((drawn["usd_per_hour"] >= 1) & (drawn["usd_per_hour"] <= 100)).all()
+
+
+def test_a_quantile_of_draws_is_one_of_the_draws() -> None:
+    drawn = pd.DataFrame({"break_even_texts_per_month": [1.0, 2.0, 10.0, math.inf]})
+    assert costs.break_even_quantiles(drawn, (0.0, 0.4, 0.5, 1.0)) == [1.0, 2.0, 10.0, math.inf]
+
+
+@pytest.mark.parametrize(
+    ("texts", "shown"), [(0.4e6, "0.40M"), (367e6, "367M"), (12e9, "12,000M"), (1e7, "10M"), (math.inf, "never")]
+)
+def test_a_volume_is_written_as_its_docstring_says(texts: float, shown: str) -> None:
+    assert costs.millions(texts) == shown
+
+
+def test_nothing_is_dearer_than_an_api_that_costs_nothing_or_is_where_the_fleet_is_free() -> None:
+    assert costs.break_even_texts_per_month(0, 100, 0) == 0
+    assert costs.break_even_texts_per_month(1, 100, 0) == math.inf
+
+
+SUMS = {
+    "texts_per_month": lambda bad: costs.api_usd_per_month(bad, 1, 1),
+    "tokens_per_text": lambda bad: costs.api_usd_per_month(1, bad, 1),
+    "usd_per_million_tokens": lambda bad: costs.api_usd_per_month(1, 1, bad),
+    "usd_per_hour": costs.gpu_usd_per_month,
+    "hours_per_month": lambda bad: costs.gpu_usd_per_month(1, bad),
+    "self_hosted_usd_per_month": lambda bad: costs.break_even_texts_per_month(bad, 1, 1),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_each_number_of_a_sum_is_looked_at(name: str) -> None:
+    for bad in (-1.0, math.nan, math.inf, True):
+        with pytest.raises(CourseError, match=f"{name} must be a finite number"):
+            SUMS[name](bad)

@@ -487,3 +487,22 @@ def test_what_is_read_can_be_written_and_read_again(write: Write) -> None:
         pairs.sentence2,
         pairs.gold.tolist(),
     )
+
+
+def test_the_fingerprint_forgets_nothing_that_a_result_depends_on() -> None:
+    def made(**change: str) -> str:
+        text = {name: name for name in ("sentence1", "sentence2", "document", "document_id", "query", "query_id")}
+        text |= change
+        pairs = data.Pairs((text["sentence1"],), (text["sentence2"],), np.array([1.0]), False)
+        corpus, queries = {text["document_id"]: text["document"]}, {text["query_id"]: text["query"]}
+        qrels = {text["query_id"]: {text["document_id"]: 1}}
+        return data.Dataset("x", pairs, data.Retrieval(corpus, queries, qrels)).sha256
+
+    names = ("sentence1", "sentence2", "document", "document_id", "query", "query_id")
+    assert len({made(), *(made(**{name: "another"}) for name in names)}) == len(names) + 1
+
+
+def test_a_cell_may_be_longer_than_csv_allows_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text(f"sentence1,sentence2,label\n{'x' * 200_000},b,1\nc,d,0\n", encoding="utf-8")
+    assert len(data.read(path).pairs.sentence1[0]) == 200_000

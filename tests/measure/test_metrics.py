@@ -284,3 +284,50 @@ def test_pairs_of_graded_data_are_resampled_together() -> None:
 
 def test_an_estimate_reads_as_value_and_interval() -> None:
     assert str(Estimate(0.61249, 0.5, 0.70051)) == "0.612 [0.500, 0.701]"
+
+
+def test_the_interval_of_spearman_lies_around_it() -> None:
+    x = np.arange(60) / 60
+    found = metrics.pair_scores(x, x, graded=True)["spearman"]
+    assert found.low == pytest.approx(1) and found.value == pytest.approx(1)
+    noisy = x + np.random.default_rng(0).normal(0, 0.2, 60)
+    found = metrics.pair_scores(noisy, x, graded=True)["spearman"]
+    assert 0.4 < found.low <= found.value <= found.high < 1
+
+
+def test_the_seed_reaches_the_intervals_of_pairs_and_of_retrieval() -> None:
+    draw = np.random.default_rng(0)
+    similarity, gold = draw.random(40), (draw.random(40) > 0.5).astype(np.float64)
+    run = {f"q{i}": {f"d{j}": float(draw.random()) for j in range(5)} for i in range(20)}
+    qrels = {query: {"d0": 1} for query in run}
+    for score in (
+        lambda seed: metrics.pair_scores(similarity, gold, graded=False, seed=seed)["separation"],
+        lambda seed: metrics.pair_scores(similarity, gold, graded=True, seed=seed)["spearman"],
+        lambda seed: metrics.retrieval_scores(run, qrels, seed=seed)["ndcg@10"],
+    ):
+        assert score(0) == score(0) != score(1)
+        assert score(0).value == score(1).value
+
+
+def test_the_interval_is_of_percentiles_on_a_skewed_sample() -> None:
+    sample = np.exp(np.random.default_rng(0).normal(0, 2.5, 30))
+    found = metrics.estimate(metrics.mean, sample, n_resamples=2000)
+    draws = np.random.default_rng(5).choice(sample, (20_000, 30)).mean(axis=1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    assert (found.low, found.high) == (pytest.approx(low, rel=0.08), pytest.approx(high, rel=0.08))
+    assert 2 * found.value - high < low * 0.95  # where the "basic" interval would begin
+
+
+def test_a_query_that_the_run_lacks_scores_0_and_an_unknown_one_is_an_error() -> None:
+    qrels = {"q1": {"a": 1}, "q2": {"b": 1}, "q3": {}, "q4": {"a": 1}}
+    found = metrics.per_query({"q1": {"a": 2.0, "b": 1.0}, "q4": {}}, qrels)
+    assert all(values.tolist() == [1, 0, 0, 0] for values in found.values())
+    assert metrics.per_query({}, {"q": {"a": 1}})["ndcg@10"].tolist() == [0]
+    with pytest.raises(CourseError, match="query 'q9', which qrels don't judge"):
+        metrics.per_query({"q9": {"a": 1.0}}, qrels)
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_not_finite_names_its_document_and_query(score: float) -> None:
+    with pytest.raises(CourseError, match="document 'b' for query 'q'"):
+        metrics.per_query({"q": {"a": 1.0, "b": score}}, {"q": {"a": 1}})

@@ -625,3 +625,13 @@ def test_counting_parameters_allocates_none_of_them() -> None:
 def test_a_model_without_a_twin_is_told_why(name: str) -> None:
     with pytest.raises(CourseError, match=rf"{name} has no twin: the catalogue has no full architecture"):
         twins.twin(name)
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_out_of_reach_of_the_hub_only_the_cache_is_asked(
+    requests: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, reachable: bool
+) -> None:
+    monkeypatch.setattr(hub, "hub_reachable", lambda: reachable)
+    monkeypatch.setattr(hub, "in_cache", lambda *_: True)
+    sources.from_hub("some/model", "a" * 40, sources.Options("cpu"))
+    assert requests[-1][1]["local_files_only"] is not reachable
