@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -312,7 +313,7 @@ def test_nothing_is_dearer_than_an_api_that_costs_nothing_or_is_where_the_fleet_
     assert costs.break_even_texts_per_month(1, 100, 0) == math.inf
 
 
-SUMS = {
+SUMS: dict[str, Callable[[float], float]] = {
     "texts_per_month": lambda bad: costs.api_usd_per_month(bad, 1, 1),
     "tokens_per_text": lambda bad: costs.api_usd_per_month(1, bad, 1),
     "usd_per_million_tokens": lambda bad: costs.api_usd_per_month(1, 1, bad),
