@@ -74,11 +74,11 @@ new-lesson: .venv/test.stamp  ## Begin a lesson (NAME=20_something).
 help:  ## Say what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: grade submissions
-submissions:
+.PHONY: grade .submissions
+.submissions:
 	@test -n "$(SUBMISSIONS)" || { echo "Say what to grade: make grade SUBMISSIONS=folder-or-zip"; exit 2; }
 
-grade: submissions .venv/grade.stamp  ## Mark what a class handed in, in a sandbox (SUBMISSIONS=folder or zip).
+grade: .submissions .venv/grade.stamp  ## Mark what a class handed in, in a sandbox (SUBMISSIONS=folder or zip).
 	@$(BIN)/python -m tools.grading "$(SUBMISSIONS)"
 
 .venv/torch.stamp: requirements.lock
