@@ -77,7 +77,7 @@ def test_a_lesson_goes_from_objectives_to_recap(subtests: pytest.Subtests) -> No
             text = (ROOT / "lessons" / f"{lesson['name']}.py").read_text(encoding="utf-8")
             head = text.split("# %%")[1]
             assert len(re.findall(r"^# - \*\*\w", head, re.MULTILINE)) == 3
-            assert "{{minutes}}" in head and "{{memory_mb}}" in head and "{{download_mb}}" in head
+            assert "{{minutes}}" in head and "{{memory_mb}}" in head and "{{download}}" in head
             for part in ("## Recap", "Test yourself:", "Before you" if "Before you" in text else "Decide, then run"):
                 assert part in text
 
