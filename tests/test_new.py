@@ -187,11 +187,12 @@ def test_a_row_is_appended_as_the_catalogue_writes_rows_and_what_it_leaves_open_
 
 @pytest.mark.execution
 def test_what_the_scaffolds_leave_passes_the_tests_of_the_project(copy: Path) -> None:
+    tests = "-m", "pytest", "-q", "-p", "no:cacheprovider"
     for begun in (["lesson", "99_something"], ["task", "99.1"], ["task", "99.2"], ["model", NEW]):
         run(copy, "-m", "tools.new", *begun)
     whole = "course/test_lessons.py", "checks", "choosing", "test_catalog.py", "test_instructors.py", "test_weights.py"
-    run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(f"tests/{name}" for name in whole))
-    run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/grading/test_grading.py", "-k", "over_the_wire and 99")
+    run(copy, *tests, *(f"tests/{name}" for name in whole))
+    run(copy, *tests, "tests/grading/test_grading.py", "-k", "over_the_wire and 99")
     for task_id in next_tasks(copy):
         task.add(task_id, copy)
-    run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/checks/test_exercises.py")
+    run(copy, *tests, "tests/checks/test_exercises.py")
