@@ -121,7 +121,7 @@ for answer, score in zip(answers, scores.tolist(), strict=True):
 # %% [markdown]
 # Three models that are often named. What the publishers say is a mean over the
 # tasks of MTEB(eng, v1); what is measured is search in the course's own texts: of each query, how near the top the
-# right documents come (nDCG@10, one is best, with its 95% interval). To save time both read the first 64 tokens of each
+# right documents come (nDCG@10, one is best, with its interval). To save time both read the first 64 tokens of each
 # document. A model that isn't here isn't scored.
 
 # %%

@@ -13,6 +13,7 @@ HELPERS = Path(__file__).parent.parent / "helpers"
 ROOMS = (
     "errors",
     "files",
+    "packages",
     "catalog",
     "doctor",
     "data",

@@ -58,7 +58,7 @@ def test_half_a_character_names_its_row(minilm: SentenceTransformer, tmp_path: P
         encode(minilm, ["whole", HALF])
     source = tmp_path / "texts.jsonl"
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in ("whole", HALF)))
-    with pytest.raises(CourseError, match=r"texts.jsonl, row 2: 'text' holds half a character"):
+    with pytest.raises(CourseError, match=r"texts.jsonl, line 2: 'text' holds half a character"):
         stream(minilm, source, tmp_path / "out")
 
 

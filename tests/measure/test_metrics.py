@@ -302,7 +302,6 @@ def test_the_seed_reaches_the_intervals_of_pairs_and_of_retrieval() -> None:
     qrels = {query: {"d0": 1} for query in run}
     scores: tuple[Callable[[int], metrics.Estimate], ...] = (
         lambda seed: metrics.pair_scores(similarity, gold, graded=False, seed=seed)["separation"],
-        lambda seed: metrics.pair_scores(similarity, gold, graded=True, seed=seed)["spearman"],
         lambda seed: metrics.retrieval_scores(run, qrels, seed=seed)["ndcg@10"],
     )
     for score in scores:
