@@ -376,8 +376,9 @@ def evaluate(model: SentenceTransformer, dataset: data.Dataset, *, batch_size: i
     if dataset.retrieval:
         search = dataset.retrieval
         distinct = {text: row for row, text in enumerate(dict.fromkeys(search.corpus.values()))}
+        queries = unit(model.encode_query, list(search.queries.values()))
         documents = unit(model.encode_document, list(distinct))[[distinct[t] for t in search.corpus.values()]]
-        found = retrieve(search, unit(model.encode_query, list(search.queries.values())), documents)
+        found = retrieve(search, queries, documents)
         scores |= metrics.retrieval_scores(found, search.qrels, seed=seed)
         per_query = {name: tuple(v.tolist()) for name, v in metrics.per_query(found, search.qrels).items()}
     return scores, per_query, similarities

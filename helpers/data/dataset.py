@@ -1,6 +1,7 @@
 """What a data set is: labelled or graded pairs of sentences, a retrieval set, long documents.
 
-Two shapes to judge a model on, named as the field names them; reading files is left to `labelled` and `layouts`, scoring to `metrics`.
+Two shapes to judge a model on, named as the field names them; reading files is left to `labelled` and
+`layouts`, scoring to `metrics`.
 """
 
 import hashlib
