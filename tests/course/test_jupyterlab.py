@@ -130,6 +130,7 @@ def window(browser: Browser, lab: Lab) -> Iterator[Page]:
     """JupyterLab, loaded once; each notebook is a tab in it."""
     with browser.new_page(viewport={"width": 1280, "height": 1000}, reduced_motion="reduce") as opened:
         opened.set_default_timeout(SHORT)
+        expect.set_options(timeout=SHORT)
         opened.goto(f"{lab.address}/lab?token={lab.token}")
         yield opened
 

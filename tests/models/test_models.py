@@ -304,7 +304,7 @@ def test_what_the_hub_refuses_has_a_stand_in_and_says_why(
         ("all-MiniLM-L6-v2-int4", {}, r"no model .*Did you mean .*all-MiniLM-L6-v2-int8"),
         ("  ", {}, r"name is empty; name one"),
         ("someone/model@main", {}, r"no model 'someone/model@main'.*40 hex digits"),
-        ("all-MiniLM-L6-v2", {"source": "web"}, r"source is 'web'; it must be one of auto, hub, bundled"),
+        ("all-MiniLM-L6-v2", {"source": "web"}, r"source is 'web'; it must be one of auto, hub, package, bundled"),
         ("bge-m3", {"source": "bundled"}, r"'bge-m3' isn't bundled; bundled are: all-MiniLM-L6-v2, "),
         (f"a/b@{'0' * 40}", {"source": "twin"}, r"outside the catalogue: there is no twin of it"),
         ("all-MiniLM-L6-v2", {"device": "cuda:99"}, r"no device 'cuda:99' here; use '"),
