@@ -31,6 +31,7 @@ def test_a_model_that_fails_is_freed_as_one_that_succeeds_is(monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (8e9, 8e9))
     with pytest.raises(torch.OutOfMemoryError):
         measure(STATIC, data.read("course"), Settings(models=(STATIC,), device="cpu"))
     assert loaded and loaded[0]() is None and emptied
