@@ -14,8 +14,8 @@
 
 # %% tags=["parameters"]
 models: str = "bundled"  # names with commas between; "bundled" is every offline model; the first is the reference
-dataset: str = "course"  # "course", a file of pairs, a BEIR or TREC folder, an mteb task or a hub data set
-columns: str = "auto"  # which column is which, where names don't tell: "query=question, document=answer"
+dataset: str = "course"  # "course", "docstrings", a table, a BEIR folder, TREC files, mteb:NAME, hf:org/name@revision
+columns: str = "auto"  # which column is which, where names don't tell; the README has the form
 encoding: str = "auto"  # of the file, where it isn't UTF-8, such as cp1252
 limit: str = "auto"  # how many pairs or queries to draw from a large set; auto takes all
 source: str = "auto"  # where weights come from: auto, hub or bundled
