@@ -483,6 +483,11 @@ def _query_groups(search: data.Retrieval) -> tuple[int, ...] | None:
 
 def _check_data(dataset: data.Dataset) -> None:
     pairs = dataset.pairs
+    if pairs is None and dataset.retrieval is None:
+        raise CourseError(
+            f"'{dataset.name}' holds texts alone, and without labels no model can be called better; add pairs with a "
+            "label or score, or queries with their relevant documents."
+        )
     if pairs is None:
         return
     if pairs.graded and len(pairs) < 4:

@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pytrec_eval
 from numpy.typing import NDArray
 from scipy import stats
 
 from helpers.errors import CourseError
+
+try:
+    import pytrec_eval
+except ImportError:  # it has no wheel for Linux and Windows on ARM
+    pytrec_eval = None  # type: ignore[assignment]
 
 Floats = NDArray[np.float64]
 RESAMPLES = 1000
@@ -183,10 +187,34 @@ def pair_scores(
     return found | {"roc_auc": Estimate(found["roc_auc"].value, *auc_interval(*samples))}
 
 
+def trec_eval(scores: Mapping[str, float], judged: Mapping[str, int], k: int) -> dict[str, float]:
+    """nDCG@k, recall@k and reciprocal rank of one query as trec_eval computes them (gain: the relevance itself).
+
+    Args:
+        scores: document id -> score.
+        judged: document id -> relevance; below 1 isn't relevant.
+        k: the cut of nDCG and recall.
+
+    Returns:
+        `ndcg_cut_k`, `recall_k` and `recip_rank`; each 0 where nothing is relevant.
+    """
+    ranked = sorted(scores, key=lambda document: (np.float32(scores[document]), document), reverse=True)
+    gains = np.array([max(judged.get(document, 0), 0) for document in ranked], dtype=np.float64)
+    best = np.sort([max(relevance, 0) for relevance in judged.values()])[::-1].astype(np.float64)
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    ideal = float(best[:k] @ discount[: len(best[:k])])
+    first = np.flatnonzero(gains > 0)
+    return {
+        f"ndcg_cut_{k}": float(gains[:k] @ discount[: len(gains[:k])]) / ideal if ideal else 0.0,
+        f"recall_{k}": float((gains[:k] > 0).sum()) / max(1, int((best > 0).sum())),
+        "recip_rank": 1 / (1 + int(first[0])) if len(first) else 0.0,
+    }
+
+
 def per_query(
     run: Mapping[str, Mapping[str, float]], qrels: Mapping[str, Mapping[str, int]], k: int = 10
 ) -> dict[str, Floats]:
-    """nDCG@k, recall@k and MRR@k of each query, by trec_eval (through pytrec_eval).
+    """nDCG@k, recall@k and MRR@k of each query, by trec_eval (through pytrec_eval, or `trec_eval` where it is missing).
 
     Documents with the same score are ordered by id, descending, which is trec_eval's rule. MRR@k is
     the reciprocal rank of the first relevant document, 0 if that lies below rank k. A query that the run lacks, or
@@ -210,9 +238,14 @@ def per_query(
                 raise CourseError(
                     f"The score of document {document!r} for query {query!r} is {score}; it must be a finite number."
                 )
-    measures = {f"ndcg_cut.{k}", f"recall.{k}", "recip_rank"}
-    evaluator = pytrec_eval.RelevanceEvaluator({q: dict(d) for q, d in qrels.items() if d}, measures)
-    found = evaluator.evaluate({q: {d: float(s) for d, s in run[q].items()} for q in qrels if run.get(q) and qrels[q]})
+    both = [query for query in qrels if run.get(query) and qrels[query]]
+    judged = {query: dict(qrels[query]) for query in both}
+    scored = {query: {document: float(score) for document, score in run[query].items()} for query in both}
+    if pytrec_eval is None:
+        found = {query: trec_eval(scored[query], judged[query], k) for query in both}
+    else:
+        measures = {f"ndcg_cut.{k}", f"recall.{k}", "recip_rank"}
+        found = pytrec_eval.RelevanceEvaluator(judged, measures).evaluate(scored)
 
     def values(measure: str) -> Floats:
         return np.array([found[query][measure] if query in found else 0.0 for query in qrels])

@@ -331,3 +331,27 @@ def test_a_query_that_the_run_lacks_scores_0_and_an_unknown_one_is_an_error() ->
 def test_a_score_that_is_not_finite_names_its_document_and_query(score: float) -> None:
     with pytest.raises(CourseError, match="document 'b' for query 'q'"):
         metrics.per_query({"q": {"a": 1.0, "b": score}}, {"q": {"a": 1}})
+
+
+def test_without_pytrec_eval_the_figures_are_the_same_ties_and_missing_queries_included(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("pytrec_eval")
+    draw = np.random.default_rng(0)
+    qrels = {
+        f"q{i}": {f"d{j}": int(draw.integers(0, 4)) for j in draw.choice(30, int(draw.integers(1, 8)), replace=False)}
+        for i in range(200)
+    }
+    run = {
+        query: {
+            f"d{j}": float(draw.integers(0, 6)) / 7 for j in draw.choice(30, int(draw.integers(1, 25)), replace=False)
+        }
+        for query in list(qrels)[:190]
+    }
+    for k in (1, 5, 10):
+        theirs = metrics.per_query(run, qrels, k)
+        with monkeypatch.context() as bare:
+            bare.setattr(metrics, "pytrec_eval", None)
+            ours = metrics.per_query(run, qrels, k)
+        for name, values in theirs.items():
+            np.testing.assert_allclose(ours[name], values, atol=1e-9, err_msg=name)
