@@ -2,7 +2,7 @@
 
 The sums are plain functions with the unit in every name; `Fleet` adds what a sum of two prices leaves
 out (capacity, peaks, spare machines, people). Prices come from `catalog.prices()`, each with source and
-date. Figures and the panel are in `costs_plots`. A month has 730 hours, a twelfth of a year.
+date. Figures and the panel are in `plots`. A month has 730 hours, a twelfth of a year.
 """
 
 import math

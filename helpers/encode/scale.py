@@ -2,7 +2,7 @@
 
 `pipeline` is the job as Ray sees it, on this machine or on a cluster; `embed` runs it here, from Parquet to
 Parquet, with Ray bound to 127.0.0.1 and stopped at the end. It is all or nothing: cut a job of days into runs.
-What it costs, and when more machines pay, is in `scale_costs`. Without Ray, `stream` once for each shard does the
+What it costs, and when more machines pay, is in `costs.jobs`. Without Ray, `stream` once for each shard does the
 same work, and goes on where it stopped.
 """
 

@@ -209,7 +209,7 @@ def test_lesson_01_runs_to_its_end_and_draws_its_figures(page: Page, lab: Lab) -
 def test_the_cost_panel_answers_to_the_arrow_keys(page: Page, lab: Lab) -> None:
     notebook = open_and_run(page, lab, NOTEBOOKS[2])
     assert_drawn(notebook.locator(".jp-OutputArea-output > img, .jp-RenderedImage img"))
-    panel = cell(notebook, "costs_plots.panel(").locator(".jp-OutputArea-output")
+    panel = cell(notebook, "plots.panel(").locator(".jp-OutputArea-output")
     said, drawn = panel.locator("p"), panel.get_by_alt_text("cost against volume")
     assert_drawn(drawn)
     text, picture = said.inner_text(), drawn.get_attribute("src") or ""
