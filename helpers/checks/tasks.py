@@ -71,12 +71,15 @@ def _texts() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found. In a notebook it shows as its sentence."""
+    """What a check found. In a notebook it shows as its sentence; half a character in it stands as its escape."""
 
     task: str
     status: Status
     message: str
     points: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", self.message.encode("utf-8", "backslashreplace").decode())
 
     def __repr__(self) -> str:
         said = "not attempted yet" if self.status == "not attempted" else self.status

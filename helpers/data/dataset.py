@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from helpers.errors import CourseError
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -92,6 +94,41 @@ class Dataset:
     retrieval: Retrieval | None = None
     alone: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def __str__(self) -> str:
+        """What it holds, in a line: `40 pairs, labels 20/20` or `12 queries, 30 documents`."""
+        said = []
+        if self.pairs:
+            similar = int((self.pairs.gold == 1).sum())
+            labels = "graded" if self.pairs.graded else f"labels {similar:,}/{len(self.pairs) - similar:,}"
+            said.append(f"{len(self.pairs):,} pairs, {labels}")
+        if self.retrieval:
+            said.append(f"{len(self.retrieval.qrels):,} queries, {len(self.retrieval.corpus):,} documents")
+        return f"'{self.name}': {'; '.join(said) or 'no labels'}; {len(self.texts):,} distinct texts."
+
+    def check(self) -> None:
+        """See that there is enough to score a model on.
+
+        Raises:
+            CourseError: there are no labels, or too few of a kind.
+        """
+        if self.pairs is None and self.retrieval is None:
+            raise CourseError(
+                f"'{self.name}' holds texts alone, and without labels no model can be called better; add pairs with a "
+                "label or score, or queries with their relevant documents."
+            )
+        if self.pairs is None:
+            return
+        if self.pairs.graded and len(self.pairs) < 4:
+            raise CourseError(
+                f"'{self.name}' has {len(self.pairs)} graded pairs; a correlation needs four, and dozens to say much."
+            )
+        similar = int((self.pairs.gold == 1).sum())
+        if not self.pairs.graded and min(similar, len(self.pairs) - similar) < 2:
+            raise CourseError(
+                f"'{self.name}' has {similar} similar and {len(self.pairs) - similar} dissimilar pairs; a benchmark "
+                "needs at least two of each, and dozens to tell models apart."
+            )
 
     @cached_property
     def texts(self) -> tuple[str, ...]:

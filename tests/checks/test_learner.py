@@ -95,6 +95,19 @@ def test_a_real_kernel_shows_the_same_and_keeps_only_what_a_person_tries(kept: P
     assert json.loads(kept.read_text(encoding="utf-8")) == {"09.2": "wrong"}
 
 
+def test_a_check_after_a_cell_that_is_no_python_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    shell: Any = InteractiveShell.instance(config=QUIET)  # type: ignore[no-untyped-call]
+    try:
+        shell.run_cell("from helpers.checks import check\ndef means(scores, types): ...", store_history=False)
+        for source in ("def means(scores, types)\n    return 1", "check('09.2', means)", "check('09.2', means)"):
+            shell.run_cell(source, store_history=False)
+    finally:
+        InteractiveShell.clear_instance()
+    first, second = re.findall(r"[⚠○✘✔] 09.2 .*", capsys.readouterr().out)
+    assert first.startswith("⚠ 09.2 error: the cell you ran last isn't Python (SyntaxError in line 1: expected ':')")
+    assert second.startswith("○ 09.2 not attempted yet")
+
+
 # What is kept, and of whom
 
 

@@ -60,7 +60,7 @@ def run(
     def quick(name: str, **_: Any) -> SentenceTransformer:
         model = load(STATIC, device="cpu")
         if bge_small and "bge-small" in name:
-            model.weights = bge_small  # type: ignore[assignment]
+            models.mark(model, bge_small)
         return model
 
     monkeypatch.setattr(models, "hub_reachable", lambda: reachable)
@@ -69,6 +69,7 @@ def run(
         "pd": pd,
         "models": models,
         "load": quick,
+        "weights": models.weights,
         "display": shown.append,
         "nano": nano,
         "source": source,

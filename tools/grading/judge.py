@@ -7,6 +7,7 @@ that neither a list of answers nor counting calls gains anything.
 import json
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import time
@@ -100,7 +101,9 @@ def judging(  # noqa: PLR0917, as judge
                 task = left.pop(0)
                 yield task.id
                 try:
-                    yield _best(task, submission.answers(exercise.functions[task.id], task.id), seed)
+                    name = exercise.functions[task.id]
+                    answers = submission.answers(name, task.id)
+                    yield _best(task, answers, seed) if answers else _absent(task, name, cells, outputs)
                 except EndedError as error:
                     yield Outcome(task.id, "error", f"{str(error).rstrip('.')}.", 0)
                     break
@@ -121,7 +124,17 @@ def _best(task: Task, answers: list[Remote], seed: int) -> Outcome:
         outcomes.append(judged(task, answer, seed))
         if outcomes[-1].status == "right":
             return outcomes[-1]
-    return outcomes[0] if outcomes else Outcome(task.id, "not attempted", "there is no such function.", 0)
+    return outcomes[0]
+
+
+def _absent(task: Task, name: str, cells: list[tuple[int, str]], outputs: dict[int, list[dict[str, Any]]]) -> Outcome:
+    """Why there is no function to judge: the cell that was to define it raised, or nobody wrote one."""
+    for number, source in cells:
+        raised = next((output for output in outputs.get(number, ()) if output.get("output_type") == "error"), None)
+        if raised and re.search(rf"\b(?:def|class)\s+{name}\b", source):
+            what = " ".join(f"{raised.get('ename')}: {raised.get('evalue')}".split())[:200]
+            return Outcome(task.id, "error", f"the cell with {name} raised {what}; so there is no {name}.", 0)
+    return Outcome(task.id, "not attempted", "there is no such function.", 0)
 
 
 def judged(task: Task, answer: Any, seed: int) -> Outcome:

@@ -1,0 +1,44 @@
+"""What `make run` asks before anything long: the data, the folder of results, the weights that lie in packages.
+
+`python -m tools.preflight DATASET MODELS OUT` prints what was understood of the data, in a second since nothing here
+needs torch, or the one sentence of what is wrong, and then ends with 2.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from helpers import data
+from helpers.errors import CourseError
+from tools import packages
+
+
+def main(dataset: str, models: str, output_dir: str) -> None:
+    """Read the data, try the folder, fetch what is named.
+
+    Raises:
+        CourseError: the data can't be read or are too few, the folder can't be written, or weights aren't what they
+            were.
+    """
+    found = data.read(dataset)
+    found.check()
+    print(found, flush=True)
+    try:
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output_dir):
+            pass
+    except OSError as error:
+        raise CourseError(
+            f"{output_dir}: results can't be written there ({error.strerror}); name another folder: make run OUT=folder"
+        ) from None
+    packages.main([models])
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit("Broken off before anything was run.")
