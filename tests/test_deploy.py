@@ -4,8 +4,12 @@ import ast
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
+import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -207,3 +211,76 @@ def test_every_command_that_starts_the_server_limits_its_connections_below_the_u
     for text in commands:
         (limit,) = re.findall(r"--limit-concurrency (\d+)", text)
         assert 200 < int(limit) < 1024
+
+
+@pytest.fixture(scope="module")
+def wheel_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that holds the project's wheel, and beside it the packages of this one."""
+    folder = tmp_path_factory.mktemp("image")
+    source = folder / "source"
+    for path in ("pyproject.toml", "README.md", "LICENSE", "LICENSE-texts"):
+        source.mkdir(exist_ok=True)
+        shutil.copy(ROOT / path, source)
+    shutil.copytree(ROOT / "helpers", source / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder, source], check=True, capture_output=True)
+    venv.create(folder / "venv", with_pip=False, symlinks=sys.platform != "win32")
+    scripts = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin")
+    python = scripts / Path(sys.executable).name
+    found = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    site = Path(found.stdout.strip())
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as contents:
+        contents.extractall(site)
+    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    return python
+
+
+def image(name: str, folder: Path) -> None:
+    """What the last stage of a Dockerfile copies from the repository, as it lies in the image."""
+    last = instructions(name)[max(i for i, (keyword, _) in enumerate(instructions(name)) if keyword == "FROM") :]
+    for keyword, rest in last:
+        if keyword == "COPY" and "--from=" not in rest:
+            *sources, target = [word for word in rest.split() if not word.startswith("--")]
+            for source in sources:
+                if (ROOT / source).is_dir():
+                    shutil.copytree(ROOT / source, folder / target)
+                else:
+                    shutil.copy(ROOT / source, folder / target)
+
+
+LESSON_00 = """
+import sys, nbformat
+from nbclient import NotebookClient
+import helpers
+assert "image" in helpers.__file__, helpers.__file__
+notebook = nbformat.read("notebooks/00_start_here.ipynb", as_version=4)
+NotebookClient(notebook, resources={"metadata": {"path": "notebooks"}}, timeout=300).execute()
+"""
+FIRST_ANSWER = """
+import time
+import helpers
+assert "image" in helpers.__file__, helpers.__file__
+from fastapi.testclient import TestClient
+from helpers.server import create_app
+with TestClient(create_app()) as client:
+    for _ in range(600):
+        if client.get("/health").status_code == 200:
+            break
+        time.sleep(0.2)
+    answer = client.post("/v1/embeddings", json={"model": "all-MiniLM-L6-v2", "input": "hello"})
+assert answer.status_code == 200 and len(answer.json()["data"][0]["embedding"]) == 384, answer.text
+"""
+
+
+@pytest.mark.execution
+@pytest.mark.parametrize(("name", "code"), zip(DOCKERFILES, (FIRST_ANSWER, LESSON_00), strict=True))
+def test_what_an_image_holds_is_enough(name: str, code: str, wheel_environment: Path, tmp_path: Path) -> None:
+    image(name, tmp_path)
+    done = subprocess.run([wheel_environment, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
