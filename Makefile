@@ -90,6 +90,7 @@ grade: .submissions .venv/grade.stamp  ## Mark what a class handed in, in a sand
 
 .venv/run.stamp: .venv/torch.stamp pyproject.toml
 	$(BIN)/python -m pip install $(QUIET) --no-compile -c requirements.lock -e .
+	@mkdir -p .venv/etc/ipython && echo 'c.IPKernelApp.log_level = 40' > .venv/etc/ipython/ipython_kernel_config.py  # no warning that a kernel on one machine isn't encrypted
 	$(COMPILE)
 	@touch $@
 

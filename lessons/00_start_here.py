@@ -7,6 +7,9 @@
 # - **find** your way: lessons, exercises, times.
 #
 # {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
+#
+# What stands under the cells was printed on the authors' machine, until you run them on yours. The first cell of each
+# lesson imports the libraries: some seconds, up to a minute the first time. While a cell runs it shows `[*]`.
 
 # %%
 import pandas as pd

@@ -267,7 +267,9 @@ import time
 import helpers
 assert "image" in helpers.__file__, helpers.__file__
 from fastapi.testclient import TestClient
+from helpers import data
 from helpers.server import create_app
+assert data.read("course").pairs
 with TestClient(create_app()) as client:
     for _ in range(600):
         if client.get("/health").status_code == 200:

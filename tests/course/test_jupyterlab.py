@@ -201,6 +201,7 @@ def test_the_first_lesson_finds_the_machine_ready_and_draws_the_map(page: Page, 
     assert json.loads(lab.progress.read_bytes())["01.1"] in ("wrong", "right")  # its check is a reader's first
 
 
+@pytest.mark.execution
 def test_lesson_01_runs_to_its_end_and_draws_its_figures(page: Page, lab: Lab) -> None:
     notebook = open_and_run(page, lab, NOTEBOOKS[1])
     assert_drawn(notebook.locator(".jp-OutputArea-output img"))
