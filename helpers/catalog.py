@@ -125,6 +125,13 @@ class Card(BaseModel):
         return self.hub_id.split("/")[1]
 
     @property
+    def flop_per_token(self) -> float | None:
+        """Twice the parameters outside the embedding tables: a product and a sum for each; attention comes on top."""
+        if self.params_total is None or self.params_embedding is None:
+            return None
+        return 2.0 * (self.params_total - self.params_embedding)
+
+    @property
     def prompts(self) -> dict[str, str]:
         """The text to put before a query and before a document; empty where none is needed or known.
 

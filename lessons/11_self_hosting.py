@@ -463,12 +463,12 @@ print(f"queue: {values['embed_queue_tokens']:.0f} tokens now; mean time of what 
 # ## Ready-made servers
 #
 # You needn't write one. What three of them say of themselves, in the documents that `helpers/facts/servers.csv` names,
-# beside the course's. "not said" means that those documents don't say, not that the feature is missing: ask the version
+# beside the course's. "not read" means that those documents don't say, not that the feature is missing: ask the version
 # that you would run.
 
 # %%
 facts = pd.read_csv(catalog.FACTS / "servers.csv")
-ready = facts.pivot(index="feature", columns="server", values="says").fillna("not said")
+ready = facts.pivot(index="feature", columns="server", values="says").fillna("not read")
 with pd.option_context("display.max_colwidth", None):
     display(ready.loc[facts["feature"].unique(), facts["server"].unique()])
 print(f"read: {', '.join(sorted(facts['read'].unique()))}")
@@ -481,6 +481,28 @@ print(f"read: {', '.join(sorted(facts['read'].unique()))}")
 # - **infinity**, for several models, or images and audio, behind one address.
 # - **A server of your own**, when the answer must say which texts were cut, when clients of OpenAI's route must choose
 #   the prompt (`input_type`), or when you must be able to read every line of it.
+#
+# One command each, after their documentation; none of them was run here. Whichever it is, the client of this lesson
+# changes its `base_url` and the model's name, and nothing else.
+#
+# ```bash
+# # Text Embeddings Inference; on a CPU the image cpu-1.8, without --gpus
+# docker run --gpus all -p 127.0.0.1:8080:80 -v "$PWD/data:/data" \
+#   ghcr.io/huggingface/text-embeddings-inference:1.8 --model-id BAAI/bge-base-en-v1.5
+# # vLLM
+# vllm serve Qwen/Qwen3-Embedding-0.6B --runner pooling --host 127.0.0.1 --port 8080
+# # infinity
+# docker run --gpus all -p 127.0.0.1:7997:7997 -v "$PWD/data:/app/.cache" michaelf34/infinity:0.0.70 \
+#   v2 --model-id nomic-ai/nomic-embed-text-v1.5 --dtype float16 --engine torch --port 7997
+# ```
+#
+# | production also asks | in short |
+# |---|---|
+# | probes | Kubernetes doesn't read `HEALTHCHECK`: give it `/health` as readiness probe (503 until it is ready) |
+# | replicas | equal servers behind a balancer that counts open requests; each has a queue and limits of its own |
+# | repeated queries | a cache by text, prompt and revision: often the cheapest speed-up there is |
+# | a new model | its vectors fit no old index: embed anew beside the old one, then switch server and index together |
+# | TLS, slow clients | a proxy in front, as `deploy/README.md` says |
 #
 # Measure your own texts before you believe any of this, ours included.
 #
@@ -502,7 +524,7 @@ machine = measured.assign(
 )
 SHOW = ["all-MiniLM-L6-v2", "bge-small-en-v1.5", "multilingual-e5-small", "bge-base-en-v1.5", "multilingual-e5-base"]
 SHOW += ["bge-large-en-v1.5", "bge-m3", "Qwen3-Embedding-0.6B", "Qwen3-Embedding-4B", "Qwen3-Embedding-8B"]
-shown = ["model", "device", "layers", "dims", "parameters_m", "weights_mb", "peak_mb", "texts_per_s", "time"]
+shown = ["model", "device", "dtype", "layers", "dims", "parameters_m", "weights_mb", "peak_mb", "texts_per_s", "time"]
 table = machine[machine["model"].isin(SHOW)].sort_values(["device", "parameters"])[shown].set_index("model")
 two_digits = [np.format_float_positional(x, 2, fractional=False, trim="-") for x in table["texts_per_s"]]
 table.assign(texts_per_s=two_digits).round(0)
@@ -511,6 +533,8 @@ table.assign(texts_per_s=two_digits).round(0)
 for (device, chip, threads, kind), rows in machine.groupby(["device", "hardware", "threads", "dtype"]):
     print(f"{device} ({chip}), threads: {threads}, {kind}, batches of {rows['batch_size'].iloc[0]} texts, ", end="")
     print(f"{rows['tokens'].iloc[0]} tokens each")
+if "cuda" not in set(machine["device"]):
+    print("No GPU was measured: don't size one by this table. Lesson 12 has published speeds of one.")
 cpu_rows = machine[machine["device"] == "cpu"]
 for width, rows in cpu_rows.groupby("dims"):
     if len(rows) > 2:
@@ -521,11 +545,12 @@ added = cpu_rows.set_index("model").loc["all-MiniLM-L6-v2", "peak_mb"]
 print(f"the helper's process, here: {helper_load['memory (MB)'].max():.0f} MB; MiniLM's peak above: {added:.0f} MB")
 
 # %% [markdown]
-# One width, and a wide range of sizes and speeds. Memory follows the parameters; speed follows the layers and their
-# width. Compare bge-small and multilingual-e5-small: as many layers, as wide, nearly as fast, and the one several times
-# the size of the other, by a vocabulary whose rows are only looked up. The vector's width sizes your index; it doesn't
-# tell the model's memory. "Extrapolated": all of the model doesn't fit, so only its first layers were run. And "a CPU
-# is too slow" isn't a fact but a sum: your texts a second against `texts_per_s`.
+# One width, and a wide range of sizes and speeds. Memory follows the parameters and their `dtype`: in 16 bits, as a GPU
+# runs them, the weights take half of what float32 does. Speed follows the layers and their width. Compare bge-small and
+# multilingual-e5-small: as many layers, as wide, nearly as fast, and the one several times the size of the other, by a
+# vocabulary whose rows are only looked up. The vector's width sizes your index; it doesn't tell the model's memory.
+# "Extrapolated": all of the model doesn't fit, so only its first layers were run. And "a CPU is too slow" isn't a fact
+# but a sum: your texts a second against `texts_per_s`.
 #
 # ## Into an image
 #

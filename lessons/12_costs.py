@@ -15,21 +15,17 @@
 
 # %% tags=["parameters"]
 texts_per_month: float = 100e6  # the volume to plan for
-texts_per_s: float = 500.0  # what one machine does of texts like yours; a stated figure, until you measure
+tokens_per_s: float = 60_000.0  # what one machine does; about what is published for a large model on an L4
 peak_factor: float = 3.0  # the busiest rate over the mean rate
 engineering_hours: float = 10.0  # a month, to keep the service running
 usd_per_engineering_hour: float = 100.0  # your own figure; this one is an assumption
 
 # %%
 import platform
-import random
-import statistics
 import textwrap
-import time
 
 import numpy as np
 import pandas as pd
-import torch
 from tokenizers import ByteLevelBPETokenizer
 
 from helpers import catalog, costs, data, load
@@ -115,6 +111,9 @@ assert np.isclose(by_hand, costs.api_usd_per_month(texts_per_month, tokens, smal
 batch = costs.api_usd_per_month(texts_per_month, tokens, small.batch_price_usd)
 print(f"{costs.millions(texts_per_month)} texts of {tokens:.0f} tokens a month, {small.name}:")
 print(f"list ${by_hand:,.2f}, batch ${batch:,.2f}  ({small.source_date})")
+for offer in (small, large):
+    usd = costs.api_usd_per_month(10e6, 100, offer.price_usd)
+    print(f"10M texts of 100 tokens, {offer.name}: ${usd:,.2f}")
 
 # %% [markdown]
 # ## What a machine costs
@@ -165,16 +164,55 @@ print("break-even in millions of texts a month, 100 tokens a text")
 
 # %%
 g5 = costs.price("AWS", "g5.xlarge")
-stated = {"small": 500, "base": 200, "large": 100, "7B": 20}  # texts/s
-for size, rate in stated.items():
-    fleet = Fleet(g5.price_usd, rate)
+quoted = {"small": 500, "base": 200, "large": 100, "7B": 20}  # texts/s, of 100 tokens
+for size, rate in quoted.items():
+    fleet = Fleet(g5.price_usd, rate * 100, 100)
     assert np.isclose(fleet.capacity_texts_per_month, rate * 730 * 3600)
     capacity = costs.millions(fleet.capacity_texts_per_month)
-    print(f"{size:5} {rate:3} texts/s, {capacity:>6} texts a month: {fleet.break_even(100, small.price_usd)}")
+    print(f"{size:5} {rate:3} texts/s, {capacity:>6} texts a month: {fleet.break_even(small.price_usd)}")
 
 # %% [markdown]
 # "Never" isn't a matter of more machines: if one machine at full load costs more than the API bills for what it
-# does, so do ten. Then the rest that the formula leaves out, one thing at a time, for the small model:
+# does, so do ten. So the verdict hangs on the speed, and that source doesn't say who measured it. Here are speeds that
+# have a source: one GPU, one large model, texts of about 450 tokens, several servers. They are in **tokens** a second,
+# because an encoder computes tokens: a machine that does twice the texts of half the length is no faster.
+
+# %%
+published = pd.read_csv(catalog.FACTS / "published_speed.csv").query("hardware.str.startswith('NVIDIA L4')")
+slow, fast = published.tokens_per_s.min(), published.tokens_per_s.max()
+said = f"{slow / 100 / quoted['large']:.1f} to {fast / 100 / quoted['large']:.1f}"
+print(f"texts of 100 tokens: {said} times the quoted speed of a large model")
+published[["model", "engine", "dtype", "tokens_per_s", "date"]].style.hide(axis="index")
+
+# %% [markdown]
+# A token costs a model about two operations for each parameter outside its embedding tables, so what a GPU does of
+# one model gives a range for another: from plain Sentence Transformers to the fastest server. (A range, not a
+# measurement: a small model leaves a GPU waiting for the tokenizer.) The same verdicts again, for a rented L4.
+
+# %%
+l4 = costs.price("Hugging Face Inference Endpoints", "aws nvidia-l4")
+sizes = {"small": "bge-small-en-v1.5", "base": "bge-base-en-v1.5", "large": "bge-large-en-v1.5"}
+sizes["7B"] = "Qwen3-Embedding-8B"
+share = {
+    name: catalog.card("bge-large-en-v1.5").flop_per_token / catalog.card(name).flop_per_token
+    for name in sizes.values()
+}
+rows = {}
+for size, name in sizes.items():
+    speeds = [quoted[size] * 100.0, *(speed * share[name] for speed in (slow, fast))]
+    found = [Fleet(l4.price_usd, speed, 100).break_even(small.price_usd) for speed in speeds]
+    rows[name] = (*(f"{speed:,.0f}" for speed in speeds), *(costs.millions(each.texts_per_month) for each in found))
+columns = pd.MultiIndex.from_product([("tokens/s", "break-even, texts a month"), ("quoted", "slowest", "fastest")])
+table = pd.DataFrame.from_dict(rows, orient="index").set_axis(columns, axis=1)
+won = sum(row[3] == "never" != row[4] for row in rows.values())
+open_ = sum(row[4] == "never" != row[5] for row in rows.values())
+print(f"{l4.name}, ${l4.price_usd} an hour, against {small.item}, of {len(rows)} models:")
+print(f"{won} pay at the slowest published speed and not at the quoted; {open_} only on the fastest server")
+table
+
+# %% [markdown]
+# So ask of each verdict on a GPU whose speed it takes, and which server runs there. Then the rest that the formula
+# leaves out, one thing at a time, at the speed of the parameters:
 # - **Utilisation**: at full load queues grow without bound, so one plans for less.
 # - **Peak factor**: machines are bought for the busiest hour and paid in all of them.
 # - **Spare machines**: with one, a restart is an outage.
@@ -194,16 +232,16 @@ left_out = {
 added: dict[str, float] = {}
 for name, more in left_out.items():
     added |= more
-    fleet = Fleet(g5.price_usd, stated["small"], **added)
+    fleet = Fleet(l4.price_usd, tokens_per_s, 100, **added)
     capacity = costs.millions(fleet.capacity_texts_per_month)
-    print(f"{name:26} {capacity:>7} a machine; {fleet.break_even(100, small.price_usd)}")
+    print(f"{name:26} {capacity:>7} a machine; {fleet.break_even(small.price_usd)}")
 
 # %% [markdown]
 # Cost against volume. Each step of the solid lines is another machine; just above a step, the API can be cheaper
 # again even where it was dearer below.
 
 # %%
-naive = Fleet(g5.price_usd, stated["small"])
+naive = Fleet(l4.price_usd, tokens_per_s, 100)
 figure, table = plots.cost_curves(
     {"one cost: rent at full load": naive, "all costs": fleet},
     {
@@ -227,7 +265,11 @@ table
 # held against the *batch* price.
 
 # %%
-each = {f"own {size}, {rate} texts/s": g5.price_usd * 1e6 / rate / 3600 for size, rate in stated.items()}
+each = {
+    f"own {name}, {how} server": l4.price_usd * 1e6 * 100 / (speed * share[name]) / 3600
+    for name in sizes.values()
+    for how, speed in (("slowest", slow), ("fastest", fast))
+}
 each |= {f"{o.item}, batch": costs.api_usd_per_month(1e6, 100, o.batch_price_usd) for o in (small, large)}
 each[f"{cheapest['item']}, list"] = costs.api_usd_per_month(1e6, 100, cheapest.price_usd)
 print(f"cheapest: {min(each, key=each.get)}; dearest: {max(each, key=each.get)}")
@@ -236,28 +278,19 @@ pd.Series(each, name="US dollars per million texts of 100 tokens").sort_values()
 # %% [markdown]
 # Compare only models that are as good on your data (lesson 08): a small model of your own isn't a large one of theirs.
 #
-# ## Your throughput, measured
+# ## The throughput of a core
 #
-# A stated speed is somebody else's. Measure: MiniLM here, on a draw from the mixed texts, on one core of this
-# machine. The clock is the CPU's own: it counts the seconds that the processor worked for this notebook, so that
-# other programs disturb it little. The median of five runs, after a warm-up.
+# A stated speed is somebody else's. The course keeps one table of measured speeds, and every lesson that states tokens
+# a second takes them from there: one CPU thread, plain PyTorch in float32, texts of one length, so that none is padded.
+# (Random weights in the right shape; speed doesn't depend on their values.) Your mixture of lengths is slower, and
+# lesson 10 mends that; your machine is another one, so measure there: `python -m benchmarks.twins all-MiniLM-L6-v2`.
 
 # %%
-torch.set_num_threads(1)  # threads that wait for others would be counted as well
-sample = random.Random(0).sample(texts, 24)
-
-
-def cpu_seconds() -> float:
-    """CPU seconds that the sample takes."""
-    start = time.process_time()
-    mini.encode(sample, show_progress_bar=False)
-    return time.process_time() - start
-
-
-cpu_seconds()  # the warm-up
-rates = [len(sample) / cpu_seconds() for _ in range(5)]
-a_core = statistics.median(rates)
-print(f"{a_core:.1f} texts/s a core ({min(rates):.1f} to {max(rates):.1f}), {platform.machine()}")
+speeds, _ = twins.speeds()
+run = twins.measured().query("device == 'cpu'").iloc[0]
+print(f"{run.hardware}, {run.threads} thread, {run.dtype}, texts of {run.tokens} tokens, torch {run.torch}, {run.date}")
+a_core = speeds[catalog.card("all-MiniLM-L6-v2").hub_id]
+print(f"MiniLM: {a_core:,.0f} tokens/s, so {a_core / tokens:.1f} of these texts ({tokens:.0f} tokens) a second a core")
 
 # %% [markdown]
 # The table has a CPU machine, too. It has another processor than this one, so the sum is a method, not a quotation.
@@ -265,39 +298,38 @@ print(f"{a_core:.1f} texts/s a core ({min(rates):.1f} to {max(rates):.1f}), {pla
 # %%
 cpu = costs.price("Hugging Face Inference Endpoints", "aws intel-spr x8")
 cores = 4  # its 8 vCPU are 4 cores with two threads each
-one = Fleet(cpu.price_usd, cores * a_core, utilisation=0.6, peak_factor=peak_factor)
+one = Fleet(cpu.price_usd, cores * a_core, tokens, utilisation=0.6, peak_factor=peak_factor)
 print(f"rent of {cpu.name}: ${costs.gpu_usd_per_month(cpu.price_usd):,.2f} a month ({cpu.source_date})")
 print(f"one does {costs.millions(one.capacity_texts_per_month)} texts a month")
 for offer in (small, large):
-    print(f"against {offer.name}: {one.break_even(tokens, offer.price_usd)}")
+    print(f"against {offer.name}: {one.break_even(offer.price_usd)}")
 
 # %% [markdown]
-# So "a CPU is too slow" is a sum as well: it depends on the volume and the model. For other sizes, from measurements
-# that the course keeps (random weights in the right shape; speed doesn't depend on their values). Plain PyTorch on one
-# core, on texts of one length, so that none is padded: with your mixture it is slower, and lesson 10 mends that.
+# So "a CPU is too slow" is a sum as well: it depends on the volume and the model. Other sizes, from the same table:
 
 # %%
-kept = twins.measured().query("device == 'cpu' and dtype == 'float32'").set_index("hub_id")
 names = ("all-MiniLM-L6-v2", "bge-small-en-v1.5", "bge-base-en-v1.5", "bge-large-en-v1.5", "Qwen3-Embedding-0.6B")
-kept = kept.loc[[catalog.card(name).hub_id for name in names], ["tokens_per_s", "hardware"]]
-kept["texts/s"] = (kept.tokens_per_s / tokens).round(1)
-capacity = [costs.capacity_texts_per_month(r, utilisation=0.6, peak_factor=peak_factor) for r in kept["texts/s"]]
-kept["cores for the volume"] = np.ceil(texts_per_month / np.array(capacity)).astype(int)
+cores_for = pd.DataFrame({"tokens/s": [speeds[catalog.card(name).hub_id] for name in names]}, index=names)
+cores_for["texts/s"] = cores_for["tokens/s"] / tokens
+capacity = [costs.capacity_texts_per_month(r, utilisation=0.6, peak_factor=peak_factor) for r in cores_for["texts/s"]]
+cores_for["cores for the volume"] = np.ceil(texts_per_month / np.array(capacity)).astype(int)
 print(f"{costs.millions(texts_per_month)} texts of {tokens:.0f} tokens a month, peak included")
-kept
+cores_for.round(1)
 
 # %% [markdown]
 # ## A region instead of a point
 #
 # You don't know these numbers, you know ranges. Draw a value from each range, sum, repeat: the result is a
-# distribution. The ranges are assumptions; change them. Rent spans the A10-class prices above, throughput the stated
-# speeds from a large model to a small one.
+# distribution. The ranges are assumptions; change them. Rent spans the table's L4 machines, throughput a base-size
+# model from the slowest to the fastest published server. Texts are of 50 to 200 tokens, and longer ones cost the
+# machine what they cost the API.
 
 # %%
-a10 = [usd / costs.HOURS_PER_MONTH for name, usd in rents.items() if name != "the quoted sum"]
+rent = gpu[gpu["item"].str.contains("L4", case=False) & ~gpu["item"].str.contains("L40", case=False)].price_usd
 ranges = {
-    "usd_per_hour": (min(a10), max(a10)),
-    "texts_per_s": (stated["large"], stated["small"]),
+    "usd_per_hour": (rent.min(), rent.max()),
+    "tokens_per_s": (slow * share[sizes["base"]], fast * share[sizes["base"]]),
+    "tokens_per_text": (50, 200),
     "utilisation": (0.3, 0.8),
     "peak_factor": (1.5, 5.0),
     "spare_machines": (0, 1),
@@ -317,7 +349,7 @@ groups = {
     "commercial, dear": (closed[closed >= 0.1].min(), closed.max()),
     "hosted open": (opened.min(), opened.max()),
 }
-draws = {name: costs.draw_break_even(ranges, (50, 200), usd, draws=500) for name, usd in groups.items()}
+draws = {name: costs.draw_break_even(ranges, usd, draws=500) for name, usd in groups.items()}
 rows = {}
 for name, drawn in draws.items():
     low, middle, high = map(costs.millions, costs.break_even_quantiles(drawn))
@@ -364,15 +396,15 @@ matters.sort_values(key=abs, ascending=False).round(2).to_frame("rank correlatio
 offers = {f"{p.name}, list": p.price_usd for p in catalog.prices() if p.kind == "api" and p.price_usd}
 offers |= {f"{p.name}, batch": p.batch_price_usd for p in catalog.prices() if p.batch_price_usd}
 machines = {p.name: p.price_usd for p in catalog.prices() if p.kind == "gpu" and p.price_usd and p.unit == "per hour"}
-start = {"texts_per_month": texts_per_month, "tokens_per_text": tokens, "texts_per_s": texts_per_s}
+start = {"texts_per_month": texts_per_month, "tokens_per_text": tokens, "tokens_per_s": tokens_per_s}
 plots.panel(offers, machines, **start)
 
 # %%
-own = Fleet(g5.price_usd, texts_per_s, 0.6, peak_factor, 1, engineering_hours, usd_per_engineering_hour)
+own = Fleet(l4.price_usd, tokens_per_s, tokens, 0.6, peak_factor, 1, engineering_hours, usd_per_engineering_hour)
 for offer in (small, large):
-    print(f"{g5.name} or {offer.name}?")
-    print(textwrap.indent(plots.verdict(own, texts_per_month, tokens, offer.price_usd), "  "))
-figure, table = plots.cost_curves({g5.name: own}, {o.name: o.price_usd for o in (small, large)}, tokens)
+    print(f"{l4.name} or {offer.name}?")
+    print(textwrap.indent(plots.verdict(own, texts_per_month, offer.price_usd), "  "))
+figure, table = plots.cost_curves({l4.name: own}, {o.name: o.price_usd for o in (small, large)}, tokens)
 figure
 
 # %%
@@ -397,8 +429,8 @@ table
 # ## Recap
 #
 # - **Compute**: counted tokens, in millions, times a dated price; machines by all the hours of a month.
-# - **Hold** against capacity: throughput, utilisation, peak, spare machines and engineering decide whether a
-#   break-even can be reached, and with how many machines.
+# - **Hold** against capacity: tokens a second, utilisation, peak, spare machines and engineering decide whether a
+#   break-even can be reached, and with how many machines. Ask of every speed who measured it, and on which server.
 # - **Decide** from ranges: a share of situations at your volume, and the reasons that no price shows.
 #
 # Test yourself: Why can a second machine make the API cheaper again? On which side of the capacity does the peak
@@ -406,5 +438,5 @@ table
 #
 # Now the exercise: [bills, machines and a break-even](../exercises/12_costs/12_costs.ipynb)
 #
-# Sources: the price table `helpers/facts/prices.csv`, with source, date and confidence of each row; speeds from the
-# course's own measurements, `helpers/facts/measured_cpu.csv`.
+# Sources: the price table `helpers/facts/prices.csv` and the published speeds `helpers/facts/published_speed.csv`, with
+# source and date of each row; the course's own measurements, `helpers/facts/measured_cpu.csv`.

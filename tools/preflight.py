@@ -32,6 +32,7 @@ def main(dataset: str, models: str, output_dir: str) -> None:
             f"{output_dir}: results can't be written there ({error.strerror}); name another folder: make run OUT=folder"
         ) from None
     packages.main([models])
+    print("Loading the libraries: some seconds, up to a minute the first time ...", flush=True)
 
 
 if __name__ == "__main__":

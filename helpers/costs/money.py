@@ -118,10 +118,7 @@ class BreakEven:
 
     def __str__(self) -> str:
         if self.machines is None:
-            return (
-                "break-even unreachable on one machine and on any number: "
-                "each costs what the API bills for its texts, or more"
-            )
+            return "never pays"
         reached = f"break-even at {millions(self.texts_per_month)} texts a month"
         if self.on_one_machine:
             return f"{reached}, within one machine's capacity"
@@ -132,15 +129,18 @@ class BreakEven:
 class Fleet:
     """Equal machines that embed, and what they need beside their rent.
 
-    `utilisation` and `peak_factor` are those of `capacity_texts_per_month`; `spare_machines` run beside the
-    working ones so that one may fail; engineering is paid each month, whatever the volume.
+    A machine computes tokens, so its capacity in texts follows from their length: `tokens_per_s` is what one does at
+    full load, `tokens_per_text` the mean. `utilisation` and `peak_factor` are those of `capacity_texts_per_month`;
+    `spare_machines` run beside the working ones so that one may fail; engineering is paid each month, whatever the
+    volume.
 
     Raises:
         CourseError: a number is out of its range.
     """
 
     usd_per_hour: float
-    texts_per_s: float
+    tokens_per_s: float
+    tokens_per_text: float
     utilisation: float = 1.0
     peak_factor: float = 1.0
     spare_machines: int = 0
@@ -152,14 +152,15 @@ class Fleet:
         _check(**{f.name: getattr(self, f.name) for f in fields(self)})
         if self.spare_machines != int(self.spare_machines):
             raise CourseError(f"spare_machines is a whole number, but it is {self.spare_machines:g}.")
-        if self.capacity_texts_per_month == 0:
-            raise CourseError("A fleet that embeds nothing has no cost a text: texts_per_s and hours must be above 0.")
+        if 0 in (self.tokens_per_s, self.tokens_per_text, self.hours_per_month):
+            raise CourseError("A fleet that embeds nothing has no cost a text: tokens and hours must be above 0.")
+        _ = self.capacity_texts_per_month  # refuses what is out of its range
 
     @cached_property
     def capacity_texts_per_month(self) -> float:
         """Texts a month that one machine can do at this utilisation and peak."""
         return capacity_texts_per_month(
-            self.texts_per_s,
+            self.tokens_per_s / self.tokens_per_text,
             utilisation=self.utilisation,
             peak_factor=self.peak_factor,
             hours_per_month=self.hours_per_month,
@@ -174,14 +175,14 @@ class Fleet:
         """Rent of working and spare machines, and engineering, in US dollars a month."""
         return self._usd(self.machines(texts_per_month))
 
-    def break_even(self, tokens_per_text: float, usd_per_million_tokens: float) -> BreakEven:
+    def break_even(self, usd_per_million_tokens: float) -> BreakEven:
         """The smallest volume at which this fleet costs no more than the API.
 
         With k working machines the fleet costs fixed + k x rent and can do k x capacity, for which the API
         bills k x capacity x price a text: the smallest k that gives the API the larger sum decides.
         Just above each further step the API may be cheaper again for a while.
         """
-        usd_per_text = api_usd_per_month(1, tokens_per_text, usd_per_million_tokens)
+        usd_per_text = api_usd_per_month(1, self.tokens_per_text, usd_per_million_tokens)
         rent = self._usd(2) - self._usd(1)
         fixed = self._usd(1) - rent
         saved = usd_per_text * self.capacity_texts_per_month - rent
@@ -203,7 +204,6 @@ Range = tuple[float, float]
 
 def draw_break_even(
     ranges: Mapping[str, Range],
-    tokens_per_text: Range,
     usd_per_million_tokens: Range,
     *,
     draws: int = 2000,
@@ -214,7 +214,6 @@ def draw_break_even(
     Args:
         ranges: a field of `Fleet` to its lowest and highest value; (a, a) for what is known. Values are drawn
             evenly on a log scale, or evenly where the range touches 0; `spare_machines` is a whole number.
-        tokens_per_text: lowest and highest.
         usd_per_million_tokens: lowest and highest.
         draws: how many.
         seed: of the draws.
@@ -225,7 +224,7 @@ def draw_break_even(
     Raises:
         CourseError: a range has its ends the wrong way round, or a name is no field of `Fleet`.
     """
-    every = {**ranges, "tokens_per_text": tokens_per_text, "usd_per_million_tokens": usd_per_million_tokens}
+    every = {**ranges, "usd_per_million_tokens": usd_per_million_tokens}
     for name, (low, high) in every.items():
         _check(**{name: low})
         _check(**{name: high})
@@ -246,7 +245,7 @@ def draw_break_even(
             for name, (low, high) in every.items()
         }
     )
-    results = [fleet.break_even(tokens, usd) for fleet, tokens, usd in scenarios(drawn)]
+    results = [fleet.break_even(usd) for fleet, usd in scenarios(drawn)]
     drawn["break_even_texts_per_month"] = [b.texts_per_month for b in results]
     drawn["machines"] = [math.nan if b.machines is None else b.machines for b in results]
     return drawn
@@ -258,11 +257,11 @@ def break_even_quantiles(drawn: pd.DataFrame, shares: tuple[float, ...] = (0.025
     return [float(texts.quantile(share, interpolation="nearest")) for share in shares]
 
 
-def scenarios(drawn: pd.DataFrame) -> list[tuple[Fleet, float, float]]:
-    """Each row of `draw_break_even` as a fleet, tokens a text, and dollars per million tokens."""
+def scenarios(drawn: pd.DataFrame) -> list[tuple[Fleet, float]]:
+    """Each row of `draw_break_even` as a fleet, and dollars per million tokens."""
     names = [f.name for f in fields(Fleet) if f.name in drawn]
     rows = drawn.to_dict("records")
-    return [(Fleet(**{n: r[n] for n in names}), r["tokens_per_text"], r["usd_per_million_tokens"]) for r in rows]
+    return [(Fleet(**{n: r[n] for n in names}), r["usd_per_million_tokens"]) for r in rows]
 
 
 def millions(texts: float) -> str:

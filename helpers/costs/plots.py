@@ -77,7 +77,7 @@ def break_even_region(drawn: pd.DataFrame, volumes: Sequence[float] = VOLUMES) -
     situations = scenarios(drawn)
 
     def share(texts: float) -> float:
-        own = [fleet.usd_per_month(texts) <= api_usd_per_month(texts, tokens, usd) for fleet, tokens, usd in situations]
+        own = [f.usd_per_month(texts) <= api_usd_per_month(texts, f.tokens_per_text, usd) for f, usd in situations]
         return float(np.mean(own))
 
     grid = np.geomspace(min(volumes), max(volumes), 40)
@@ -106,16 +106,16 @@ def break_even_region(drawn: pd.DataFrame, volumes: Sequence[float] = VOLUMES) -
     return figure, table.round(3)
 
 
-def verdict(fleet: Fleet, texts_per_month: float, tokens_per_text: float, usd_per_million_tokens: float) -> str:
+def verdict(fleet: Fleet, texts_per_month: float, usd_per_million_tokens: float) -> str:
     """What one's own numbers say, in three sentences."""
     own = fleet.usd_per_month(texts_per_month)
-    api = api_usd_per_month(texts_per_month, tokens_per_text, usd_per_million_tokens)
+    api = api_usd_per_month(texts_per_month, fleet.tokens_per_text, usd_per_million_tokens)
     cheaper = "own machines cost less" if own < api else "the API costs less" if api < own else "both cost the same"
     return (
         f"At {millions(texts_per_month)} texts a month, {cheaper}: ${own:,.2f} for {fleet.machines(texts_per_month)} "
         f"working and {fleet.spare_machines} spare machines and engineering, ${api:,.2f} for the API. "
         f"One machine does {millions(fleet.capacity_texts_per_month)} texts a month. "
-        f"Over all volumes: {fleet.break_even(tokens_per_text, usd_per_million_tokens)}."
+        f"Over all volumes: {fleet.break_even(usd_per_million_tokens)}."
     )
 
 
@@ -125,7 +125,7 @@ def panel(
     *,
     texts_per_month: float = 1e8,
     tokens_per_text: float = 100,
-    texts_per_s: float = 500,
+    tokens_per_s: float = 50_000,
 ) -> Any:
     """Sliders for one's own numbers over a sentence and a figure.
 
@@ -135,7 +135,7 @@ def panel(
     Args:
         usd_per_million_tokens: the API prices to choose from, by name.
         usd_per_hour: the machines to choose from, by name.
-        texts_per_month, tokens_per_text, texts_per_s: where the sliders start.
+        texts_per_month, tokens_per_text, tokens_per_s: where the sliders start.
     """
     import ipywidgets as widgets
 
@@ -162,7 +162,7 @@ def panel(
 
     texts = log(texts_per_month, 5, 10, "texts a month")
     tokens = log(tokens_per_text, 0, 4, "tokens a text")
-    speed = log(texts_per_s, 0, 5, "texts/s of one machine")
+    speed = log(tokens_per_s, 2, 7, "tokens/s of one machine")
     used = widgets.FloatSlider(value=0.6, min=0.05, max=1, step=0.05, description="utilisation at the peak", **wide)
     peak = widgets.FloatSlider(value=3, min=1, max=20, step=0.5, description="peak over mean", **wide)
     spare = widgets.IntSlider(value=1, min=0, max=4, description="spare machines", **wide)
@@ -171,13 +171,12 @@ def panel(
     shown = widgets.HTML()
 
     def show(*_: object) -> None:
-        fleet = Fleet(
-            usd_per_hour[gpu.value], speed.value, used.value, peak.value, spare.value, hours.value, rate.value
-        )
+        rent, each = usd_per_hour[gpu.value], tokens.value
+        fleet = Fleet(rent, speed.value, each, used.value, peak.value, spare.value, hours.value, rate.value)
         usd = usd_per_million_tokens[api.value]
         figure, _table = cost_curves({gpu.value: fleet}, {api.value: usd}, tokens.value, (1e5, 1e10))
         figure.axes[0].axvline(texts.value, color="#7f7f7f", linestyle=":")
-        text = html.escape(verdict(fleet, texts.value, tokens.value, usd))
+        text = html.escape(verdict(fleet, texts.value, usd))
         shown.value = f'<p>{text}</p><img alt="cost against volume" src="{_png(figure)}"/>'
 
     controls = [api, gpu, texts, tokens, speed, used, peak, spare, hours, rate]

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ factors = st.floats(1, 100)
 fleets = st.builds(
     Fleet,
     usd_per_hour=st.floats(0.01, 50),
-    texts_per_s=st.floats(0.5, 1e5),
+    tokens_per_s=st.floats(50, 1e7),
+    tokens_per_text=st.floats(1, 1e4),
     utilisation=st.floats(0.05, 1),
     peak_factor=st.floats(1, 20),
     spare_machines=st.integers(0, 4),
@@ -62,10 +64,14 @@ def test_one_gpu_at_the_briefs_speeds_has_this_capacity(texts_per_s: float, capa
 
 
 def test_the_large_model_cannot_reach_its_break_even_on_one_gpu() -> None:
-    found = Fleet(1.006, 100).break_even(100, 0.02)
-    assert not found.on_one_machine and "unreachable on one machine" not in str(Fleet(1.006, 500).break_even(100, 0.02))
-    assert "on any number" in str(found)  # a second GPU costs more than the API bills for what it does
-    with_people = Fleet(1.006, 500, engineering_hours_per_month=30, usd_per_engineering_hour=100).break_even(100, 0.02)
+    found = Fleet(1.006, 10000, 100).break_even(0.02)
+    assert not found.on_one_machine and "unreachable on one machine" not in str(
+        Fleet(1.006, 50000, 100).break_even(0.02)
+    )
+    assert str(found) == "never pays"  # a second GPU costs more than the API bills for what it does
+    with_people = Fleet(1.006, 50000, 100, engineering_hours_per_month=30, usd_per_engineering_hour=100).break_even(
+        0.02
+    )
     assert with_people.machines == 2 and "unreachable on one machine: it takes 2" in str(with_people)
 
 
@@ -125,7 +131,7 @@ def test_more_texts_never_need_fewer_machines_or_less_money(fleet: Fleet, one: f
 def test_capacity_scales_with_throughput_and_hours_and_falls_with_the_peak(fleet: Fleet, by: float) -> None:
     def capacity(speed: float = 1, hours: float = 1, peak: float = 1) -> float:
         return costs.capacity_texts_per_month(
-            fleet.texts_per_s * speed,
+            fleet.tokens_per_s / fleet.tokens_per_text * speed,
             utilisation=fleet.utilisation,
             peak_factor=fleet.peak_factor * peak,
             hours_per_month=fleet.hours_per_month * hours,
@@ -142,11 +148,11 @@ def test_at_the_break_even_both_cost_the_same(usd: float, each: float, price: fl
 
 
 @settings(max_examples=300)
-@given(fleets, tokens, api_prices, st.floats(0.01, 0.999))
+@given(fleets, api_prices, st.floats(0.01, 0.999))
 def test_a_fleets_break_even_is_the_first_volume_at_which_it_costs_no_more(
-    fleet: Fleet, each: float, price: float, before: float
+    fleet: Fleet, price: float, before: float
 ) -> None:
-    found = fleet.break_even(each, price)
+    found, each = fleet.break_even(price), fleet.tokens_per_text
 
     def own_minus_api(texts: float) -> float:
         return fleet.usd_per_month(texts) / costs.api_usd_per_month(texts, each, price) - 1
@@ -162,8 +168,8 @@ def test_a_fleets_break_even_is_the_first_volume_at_which_it_costs_no_more(
 
 
 def test_a_step_can_make_the_api_cheaper_again() -> None:
-    fleet = Fleet(1.006, 200)
-    at = fleet.break_even(100, 0.02)
+    fleet = Fleet(1.006, 20_000, 100)
+    at = fleet.break_even(0.02)
     assert at.on_one_machine
     above = fleet.capacity_texts_per_month * 1.001
     assert fleet.machines(above) == 2
@@ -172,7 +178,17 @@ def test_a_step_can_make_the_api_cheaper_again() -> None:
 
 def test_nothing_breaks_even_with_an_api_that_is_free() -> None:
     assert costs.break_even_texts_per_month(300, 100, 0) == math.inf
-    assert Fleet(1, 100).break_even(100, 0).machines is None
+    assert Fleet(1, 10_000, 100).break_even(0).machines is None
+
+
+@given(fleets, api_prices, factors)
+def test_longer_texts_sell_no_machine(fleet: Fleet, price: float, by: float) -> None:
+    """An API bills tokens and a machine computes them: whether it pays doesn't hang on their number in a text."""
+    longer = replace(fleet, tokens_per_text=fleet.tokens_per_text * by)
+    assert longer.capacity_texts_per_month * by == pytest.approx(fleet.capacity_texts_per_month)
+    one, other = fleet.break_even(price), longer.break_even(price)
+    if one.machines and other.machines:
+        assert other.texts_per_month * by == pytest.approx(one.texts_per_month)
 
 
 # What is refused
@@ -183,7 +199,7 @@ def test_a_number_that_cannot_be_is_named(value: float) -> None:
     with pytest.raises(CourseError, match="tokens_per_text must be a finite number"):
         costs.api_usd_per_month(1, value, 1)
     with pytest.raises(CourseError, match="usd_per_hour must be a finite number"):
-        Fleet(value, 100)
+        Fleet(value, 10_000, 100)
 
 
 @pytest.mark.parametrize(
@@ -193,22 +209,28 @@ def test_a_number_that_cannot_be_is_named(value: float) -> None:
         ({"utilisation": 0}, "a share above 0"),
         ({"peak_factor": 0.5}, "at least 1"),
         ({"spare_machines": 0.5}, "whole number"),
-        ({"texts_per_s": 0}, "must be above 0"),
+        ({"tokens_per_s": 0}, "must be above 0"),
+        ({"tokens_per_text": 0}, "must be above 0"),
     ],
 )
 def test_a_fleet_that_cannot_be_is_refused(wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(CourseError, match=says):
-        Fleet(**{"usd_per_hour": 1, "texts_per_s": 100} | wrong)
+        Fleet(**{"usd_per_hour": 1, "tokens_per_s": 1e4, "tokens_per_text": 100} | wrong)
 
 
 # Uncertainty, figures and the panel
 
-RANGES = {"usd_per_hour": (0.5, 1.3), "texts_per_s": (100.0, 1000.0), "spare_machines": (0, 2)}
+RANGES = {
+    "usd_per_hour": (0.5, 1.3),
+    "tokens_per_s": (1e4, 1e5),
+    "tokens_per_text": (50.0, 200.0),
+    "spare_machines": (0, 2),
+}
 
 
 def test_draws_stay_in_their_ranges_and_the_same_seed_draws_the_same() -> None:
-    drawn = costs.draw_break_even(RANGES, (50, 200), (0.02, 0.02), draws=200, seed=3)
-    assert drawn.equals(costs.draw_break_even(RANGES, (50, 200), (0.02, 0.02), draws=200, seed=3))
+    drawn = costs.draw_break_even(RANGES, (0.02, 0.02), draws=200, seed=3)
+    assert drawn.equals(costs.draw_break_even(RANGES, (0.02, 0.02), draws=200, seed=3))
     for name, (low, high) in RANGES.items():
         assert drawn[name].between(low, high).all()
     assert set(drawn["spare_machines"]) == {0, 1, 2}
@@ -216,44 +238,55 @@ def test_draws_stay_in_their_ranges_and_the_same_seed_draws_the_same() -> None:
 
 def test_without_uncertainty_every_draw_is_the_fleet() -> None:
     drawn = costs.draw_break_even(
-        {"usd_per_hour": (1, 1), "texts_per_s": (500, 500)}, (100, 100), (0.02, 0.02), draws=3
+        {"usd_per_hour": (1, 1), "tokens_per_s": (50000, 50000), "tokens_per_text": (100, 100)}, (0.02, 0.02), draws=3
     )
-    expected = Fleet(1, 500).break_even(100, 0.02).texts_per_month
+    expected = Fleet(1, 50_000, 100).break_even(0.02).texts_per_month
     assert drawn["break_even_texts_per_month"].tolist() == pytest.approx([expected] * 3)
 
 
 def test_a_range_the_wrong_way_round_or_of_no_field_is_told() -> None:
     with pytest.raises(CourseError, match="swap its ends"):
-        costs.draw_break_even({"usd_per_hour": (2, 1), "texts_per_s": (1, 1)}, (1, 1), (1, 1))
+        costs.draw_break_even(
+            {"usd_per_hour": (2, 1), "tokens_per_s": (100, 100), "tokens_per_text": (100, 100)}, (1, 1)
+        )
     with pytest.raises(CourseError, match="no field 'speed'"):
-        costs.draw_break_even({"speed": (1, 2)}, (1, 1), (1, 1))
+        costs.draw_break_even({"speed": (1, 2)}, (1, 1))
 
 
 def test_each_figure_has_labelled_axes_and_a_table_of_the_same_numbers() -> None:
-    fleet = Fleet(1.006, 500)
+    fleet = Fleet(1.006, 50_000, 100)
     figure, table = plots.cost_curves({"own": fleet}, {"api": 0.02}, 100, (1e7, 1e9))
     assert "texts a month" in figure.axes[0].get_xlabel() and "US dollars" in figure.axes[0].get_ylabel()
     assert table["api"].tolist() == [20.0, 2000.0] and table["own"].tolist() == [734.38, 734.38]
-    drawn = costs.draw_break_even(RANGES, (100, 100), (0.02, 0.02), draws=50)
+    drawn = costs.draw_break_even(RANGES, (0.02, 0.02), draws=50)
     figure, table = plots.break_even_region(drawn, (1e3, 1e10))
     assert table["own costs no more"].iloc[0] == 0 and figure.axes[0].get_ylim() == (0, 1)
 
 
 def test_the_quantiles_of_the_break_even_count_never_as_infinite() -> None:
-    drawn = costs.draw_break_even({"usd_per_hour": (1, 1), "texts_per_s": (20, 2000)}, (100, 100), (0.02, 0.02))
+    drawn = costs.draw_break_even(
+        {"usd_per_hour": (1, 1), "tokens_per_s": (2000, 200000), "tokens_per_text": (100, 100)}, (0.02, 0.02)
+    )
     low, middle, high = costs.break_even_quantiles(drawn)
     assert low <= middle <= high == math.inf
     assert costs.break_even_quantiles(drawn, (0.0, 1.0))[0] == drawn["break_even_texts_per_month"].min()
     always = costs.draw_break_even(
-        {"usd_per_hour": (1, 1), "texts_per_s": (9e4, 9e4)}, (100, 100), (0.02, 0.02), draws=9
+        {"usd_per_hour": (1, 1), "tokens_per_s": (9000000.0, 9000000.0), "tokens_per_text": (100, 100)},
+        (0.02, 0.02),
+        draws=9,
     )
     assert costs.break_even_quantiles(always) == pytest.approx([365e6] * 3)
 
 
 @pytest.mark.parametrize("price", [0.02, 0.13, 1e-6], ids=["some never", "few never", "all never"])
 def test_the_region_says_its_median_and_the_share_that_never_breaks_even(price: float) -> None:
-    ranges = {"usd_per_hour": (1, 1), "texts_per_s": (50, 2000), "peak_factor": (1, 3)}
-    drawn = costs.draw_break_even(ranges, (100, 100), (price, price), draws=60)
+    ranges = {
+        "usd_per_hour": (1, 1),
+        "tokens_per_s": (5000, 200000),
+        "tokens_per_text": (100, 100),
+        "peak_factor": (1, 3),
+    }
+    drawn = costs.draw_break_even(ranges, (price, price), draws=60)
     figure, _ = plots.break_even_region(drawn)
     legend = figure.axes[0].get_legend()
     told = " | ".join(text.get_text() for text in legend.get_texts()) if legend else ""
@@ -277,7 +310,7 @@ def test_the_panel_leaves_nothing_behind_however_often_it_moves() -> None:
 
 
 def test_the_panel_starts_at_the_readers_numbers_however_small_or_large() -> None:
-    shown = plots.panel({"api": 0.02}, {"gpu": 1}, texts_per_month=5e3, tokens_per_text=2e4, texts_per_s=0.5)
+    shown = plots.panel({"api": 0.02}, {"gpu": 1}, texts_per_month=5e3, tokens_per_text=2e4, tokens_per_s=0.5)
     assert [slider.value for slider in shown.children[2:5]] == pytest.approx([5e3, 2e4, 0.5])
 
 
@@ -290,8 +323,8 @@ def test_the_panel_moves_its_sentence_with_its_sliders() -> None:
 
 
 def test_draws_lie_evenly_on_a_log_scale() -> None:
-    ranges = {"usd_per_hour": (1.0, 100.0), "texts_per_s": (1000.0, 1000.0)}
-    drawn = costs.draw_break_even(ranges, (100, 100), (0.1, 0.1), draws=2000)
+    ranges = {"usd_per_hour": (1.0, 100.0), "tokens_per_s": (100000.0, 100000.0), "tokens_per_text": (100, 100)}
+    drawn = costs.draw_break_even(ranges, (0.1, 0.1), draws=2000)
     assert drawn["usd_per_hour"].median() == pytest.approx(10, rel=0.15)
     assert ((drawn["usd_per_hour"] >= 1) & (drawn["usd_per_hour"] <= 100)).all()
 
