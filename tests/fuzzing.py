@@ -40,7 +40,7 @@ def run(kinds: Mapping[str, Kind], *, examples: int, seconds: float = 0, first: 
 
 def _tried(name: str, kind: Kind, examples: int, number: int) -> int:
     """Make so many attempts of one kind, drawn by a number; how many were made."""
-    made = 0
+    made, found = 0, list[AssertionError]()
 
     @seed(number)
     @settings(
@@ -53,11 +53,23 @@ def _tried(name: str, kind: Kind, examples: int, number: int) -> int:
     @given(kind.attempts)
     def each(attempt: Any) -> None:
         nonlocal made
-        made += 1
-        try:
-            kind.right(attempt)
-        except Exception as error:
-            raise AssertionError(f"{name}: {type(error).__name__}: {error}; tried {attempt!r:.600}") from error
+        if not found:
+            made += 1
+            try:
+                kind.right(attempt)
+            except Exception as error:
+                what = AssertionError(f"{name}: {type(error).__name__}: {error}; tried {_shown(attempt)}")
+                what.__cause__ = error
+                found.append(what)
 
     each()
+    if found:  # raised here, since hypothesis would want the text of every value, and some have none
+        raise found[0]
     return made
+
+
+def _shown(attempt: Any) -> str:
+    try:
+        return repr(attempt)[:600]
+    except Exception:
+        return f"a {type(attempt).__name__} whose text can't be had"

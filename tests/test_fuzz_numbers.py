@@ -221,6 +221,12 @@ def spoil(path: Path, what: str, how: Any) -> None:
         file.symlink_to("/etc/hostname")
 
 
+def seen_at_once(what: str, how: Any) -> bool:
+    """Whether it is seen before any library reads the folder: weights cut off, and sizes that ask for the machine."""
+    absurd = what == "field" and how[0] in folder.SIZES and not (type(how[1]) is int and 1 <= how[1] <= folder.LARGEST)
+    return what == "header" or (what == "cut" and how[0] == FILES[-1]) or absurd
+
+
 def loads(source: Path) -> Callable[[tuple[str, Any]], None]:
     """A folder loads and gives finite vectors, or is refused in a sentence that names it."""
 
@@ -234,8 +240,9 @@ def loads(source: Path) -> Callable[[tuple[str, Any]], None]:
                 return  # a NaN among the weights, and the text is named
             except CourseError as error:
                 assert str(path) in said(error), error
+                assert not seen_at_once(*drawn) or "can't be loaded" not in str(error), error
             else:
-                assert found.shape[0] == 1 and np.isfinite(found).all()
+                assert found.shape[0] == 1 and np.isfinite(found).all() and not seen_at_once(*drawn)
 
     return right
 
@@ -319,3 +326,28 @@ def test_a_short_run_over_all_kinds_finds_nothing(kinds: dict[str, Kind]) -> Non
 @pytest.mark.execution
 def test_ten_minutes_find_nothing(kinds: dict[str, Kind]) -> None:
     print(fuzzing.run(kinds, examples=60, seconds=600, first=1))
+
+
+per_query = metrics.per_query
+TAKEN_BACK: dict[str, tuple[Any, str, Any, str]] = {
+    "half characters": (batching, "half_character", lambda text: None, "vectors that"),
+    "vectors that aren't finite": (running, "finite", lambda vectors, texts: vectors, "the same in the benchmark"),
+    "a look at the folder": (folder, "check", lambda path, **_: None, "a model's folder"),
+    "queries that the run lacks": (
+        metrics,
+        "per_query",
+        lambda run, qrels, k: per_query({query: run[query] for query in qrels}, qrels, k),
+        "runs and",
+    ),
+    "similarities that aren't finite": (metrics, "_finite", lambda values: values, "similarities"),
+}
+
+
+@pytest.mark.parametrize("mend", TAKEN_BACK)
+def test_with_a_mend_taken_back_it_finds_that(
+    kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch, mend: str
+) -> None:
+    module, name, other, kind = TAKEN_BACK[mend]
+    monkeypatch.setattr(module, name, other)
+    with pytest.raises(AssertionError, match=kind):
+        fuzzing.run({known: how for known, how in kinds.items() if known.startswith(kind)}, examples=100)

@@ -452,7 +452,11 @@ def test_an_id_that_is_a_number_matches_its_text(beir: Callable[..., Path]) -> N
         ("qrels", (QRELS[0],), r"qrels\.tsv names no relevant document"),
         ("qrels", (), r"qrels\.tsv is empty"),
         ("corpus", (*CORPUS, CORPUS[0]), r"corpus\.jsonl, line 3: _id 'd1' was used before; give each its own"),
-        ("corpus", ('{"_id": "5", "text": "a"}', '{"_id": 5, "text": "b"}'), r"line 2: _id '5' was used before; give each"),
+        (
+            "corpus",
+            ('{"_id": "5", "text": "a"}', '{"_id": 5, "text": "b"}'),
+            r"line 2: _id '5' was used before; give each",
+        ),
         ("queries", (QUERIES[0], QUERIES[0]), r"queries\.jsonl, line 2: _id 'q1' was used before; give each its own"),
         ("corpus", ('{"text": "one"}',), r"corpus\.jsonl, line 1: no '_id'; give each line its own"),
         ("corpus", ('{"_id": "d1", "text": " "}',), r"corpus\.jsonl, line 1: text is empty.*fill it or drop"),

@@ -233,7 +233,7 @@ def hostile() -> list[Animal]:
         returns("a text of a gigabyte", "larger than 4 MB", t2=body("09.2", "return 'x' * 10**9")),
         returns("an array of a gigabyte", "larger than", t2=body("09.2", "import numpy", "return numpy.zeros(10**8)")),
         returns("an integer of 100,000 digits", "4,000 digits", t2=body("09.2", "return 10**100_000")),
-        returns("half a character", "instead of", t2=body("09.2", "return 'x\\ud800y'")),
+        returns("half a character", "return 2 values", t2=body("09.2", "return 'x\\ud800y'")),
         returns("complex numbers", "complex", t2=body("09.2", "return 1 + 5j, 2 + 0j")),
         returns("an exception without a text", "can't be shown", t2=body("09.2", *MUTE)),
         returns("an exception with half a character", "ValueError", t2=body("09.2", "raise ValueError('x\\ud800y')")),
