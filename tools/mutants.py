@@ -37,9 +37,9 @@ TESTS = {  # what mirrors a package, quickest first
     "helpers/doctor.py": "tests/test_doctor.py",
     "helpers/data/": "tests/data tests/test_own_data.py tests/test_hub_data.py tests/test_fuzz_data.py",
     "helpers/bundled/": "tests/models/test_models.py tests/models/test_packages.py tests/benchmark/test_one_model.py",
-    "helpers/models/": "tests/models tests/test_weights.py",
+    "helpers/models/": "tests/models/test_folder.py tests/test_fuzz_numbers.py tests/models tests/test_weights.py",
     "helpers/encode/": "tests/encode tests/models/test_cross_library.py",
-    "helpers/measure/": "tests/measure",
+    "helpers/measure/": "tests/measure tests/test_fuzz_numbers.py",
     "helpers/costs/": "tests/costs",
     "helpers/choosing/": "tests/choosing",
     "helpers/server/": "tests/server/test_batcher.py tests/server/test_server.py tests/server",
@@ -47,7 +47,7 @@ TESTS = {  # what mirrors a package, quickest first
     "helpers/checks/": "tests/checks tests/grading/test_grading.py",
     "helpers/exercises/": "tests/checks/test_exercises.py",
     "helpers/__init__.py": "tests/models/test_models.py",
-    "tools/grading/": "tests/grading/test_collect.py tests/grading",
+    "tools/grading/": "tests/grading/test_collect.py tests/grading/test_fuzz.py tests/grading",
 }
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,

@@ -38,7 +38,6 @@ from tests.grading.zoo_hostile import CELLS
 from tools.grading import notebooks, pages, places, remote, sandbox
 from tools.grading.collect import collect
 from tools.grading.gradebook import safe
-from tools.grading.inside import wire
 from tools.grading.judge import judge_apart, judged
 from tools.grading.sandbox import Rooms
 
