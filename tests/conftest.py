@@ -9,6 +9,7 @@ os.environ["EMBEDDING_COURSE_PROGRESS"] = os.path.join(tempfile.gettempdir(), f"
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from sentence_transformers import SentenceTransformer
 
 import helpers
@@ -16,6 +17,8 @@ from tests.grading.zoo_report import pytest_terminal_summary  # noqa: F401, a ho
 
 torch.set_num_threads(1)  # on shared cores, threads that wait for one another take longer than one alone
 
+# For --hypothesis-profile=long, which is looked for before any test is read.
+settings.register_profile("long", max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
 
 LONG = ("test_jupyterlab", "test_papermill", "test_site", "test_grading")
 

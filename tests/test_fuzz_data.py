@@ -28,7 +28,6 @@ from helpers import data
 from helpers.data import judged, labelled, names, rows
 from helpers.errors import CourseError
 
-settings.register_profile("long", max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
 FAST = settings(deadline=None, suppress_health_check=list(HealthCheck))
 TEXT = st.text(
     st.characters(exclude_categories=("Cs", "Cc", "Cf", "Zl", "Zp"), exclude_characters=rows.BLANKS),

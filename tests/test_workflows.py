@@ -1,12 +1,14 @@
 """The workflows are valid, and run what the README offers."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import yaml
+from hypothesis import settings
 
 from tests import ROOT
 
@@ -57,6 +59,19 @@ def test_each_workflow_runs_its_part() -> None:
     nightly = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text(encoding="utf-8"))["jobs"]
     assert not any("requirements.lock" in step.get("run", "") for step in nightly["newest"]["steps"])
     assert set(nightly["tell"]["needs"]) == set(nightly) - {"tell"}
+
+
+def test_what_docs_call_fuzzed_is_fuzzed_each_night_by_the_kinds_in_its_tables() -> None:
+    page = (ROOT / "docs" / "fuzz.md").read_text(encoding="utf-8")
+    for command in re.findall(r"^    python (-m pytest.*?)  ", page, re.MULTILINE):
+        assert f"python {command}" in commands("nightly.yml")
+    assert "python -m tools.mutants" in commands("nightly.yml")
+    for name in ("server/fuzz.py", "grading/test_fuzz.py", "test_fuzz_numbers.py"):
+        source = (ROOT / "tests" / name).read_text(encoding="utf-8")
+        kinds = re.findall(r'^ +"([a-zA-Z].*?)": (?:Kind\(|[a-z_]+,$)', source, re.MULTILINE)
+        table = page.partition(f"`tests/{name}` |")[2].partition("\n\n")[0]
+        assert len(kinds) >= 6 and re.findall(r"^\| ([a-zA-Z].*?) \|", table, re.MULTILINE)[: len(kinds)] == kinds, name
+    assert settings.get_profile("long").max_examples >= 1000
 
 
 def test_the_gpu_workflow_gives_notebooks_parameters_they_have() -> None:

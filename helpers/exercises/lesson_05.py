@@ -248,7 +248,9 @@ def _causal_cases(seed: int) -> list[Case]:
         ("local", lambda d: d.abs() <= 1, 0.0),
         ("faint", lambda d: torch.where(d > 0, 5e-3, 1.0), 0.0),
     ]
-    return [(_mixer(*kind, seed + i), VOCABULARY) for i, kind in enumerate(kinds)]
+    draw = np.random.default_rng(seed)  # also of the order, which else would be the answer
+    order = draw.permutation([*range(len(kinds)), *draw.integers(len(kinds), size=4)])
+    return [(_mixer(*kinds[kind], seed + i), VOCABULARY) for i, kind in enumerate(order)]
 
 
 CAUSAL = ByReference(

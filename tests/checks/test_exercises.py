@@ -126,6 +126,16 @@ def test_the_fills_change_every_number_in_a_nested_value() -> None:
     assert [name for name, _ in refill([(c, 0.0) for c in "abcdef"], shuffled)] != list("abcdef")
 
 
+@pytest.mark.parametrize("task_id", FUNCTIONS)
+def test_what_was_right_for_one_seed_is_wrong_for_another(task_id: str) -> None:
+    known: list[Any] = []
+    assert check(task_id, lambda *case: known.append(RIGHT[task_id][0](*case)) or known[-1]).status == "right"
+    for seed in (1, 2):
+        turn = iter(known)
+        outcome = check(task_id, lambda *case, turn=turn: next(turn, known[-1]), seed=seed)
+        assert outcome.status != "right", seed
+
+
 def test_zeros_and_random_vectors_never_pass_for_pairs_of_texts() -> None:
     shape = len(task("14.1").cases(0)[0][0]), 8
     for vectors in (np.zeros(shape), np.random.default_rng(0).random(shape)):

@@ -425,6 +425,15 @@ def test_a_query_judged_only_0_stays_as_in_beir_and_one_without_judgement_is_lef
     assert "1 queries without a judgement are left out" in capsys.readouterr().out
 
 
+def test_a_tilde_is_the_readers_home(write: Write, beir: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    home, folder = write("mine.csv", *CSV).parent, beir()
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(home))
+    assert len(data.read_pairs("~/mine.csv")) == 2
+    assert data.read("~/mine.csv").pairs is not None
+    assert data.read_beir(f"~/{folder.name}").qrels
+
+
 def test_an_id_that_is_a_number_matches_its_text(beir: Callable[..., Path]) -> None:
     folder = beir(corpus=('{"_id": 5, "text": "one"}',), qrels=("query-id\tcorpus-id\tscore", "q1\t5\t1"))
     assert data.read_beir(folder).qrels == {"q1": {"5": 1}}
@@ -443,6 +452,11 @@ def test_an_id_that_is_a_number_matches_its_text(beir: Callable[..., Path]) -> N
         ("qrels", (QRELS[0],), r"qrels\.tsv names no relevant document"),
         ("qrels", (), r"qrels\.tsv is empty"),
         ("corpus", (*CORPUS, CORPUS[0]), r"corpus\.jsonl, line 3: _id 'd1' was used before; give each its own"),
+        (
+            "corpus",
+            ('{"_id": "5", "text": "a"}', '{"_id": 5, "text": "b"}'),
+            r"line 2: _id '5' was used before; give each",
+        ),
         ("queries", (QUERIES[0], QUERIES[0]), r"queries\.jsonl, line 2: _id 'q1' was used before; give each its own"),
         ("corpus", ('{"text": "one"}',), r"corpus\.jsonl, line 1: no '_id'; give each line its own"),
         ("corpus", ('{"_id": "d1", "text": " "}',), r"corpus\.jsonl, line 1: text is empty.*fill it or drop"),

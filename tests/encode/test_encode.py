@@ -31,7 +31,9 @@ from helpers.errors import CourseError
 MIXED = ["", *data.texts()[:40:2], "one word", "cat " * 600, "naïve café 猫 🙂", " spaces  around ", "one word"]
 
 
-def small_bert(minilm: SentenceTransformer, pooling: str, *after: torch.nn.Module) -> SentenceTransformer:
+def small_bert(
+    minilm: SentenceTransformer, pooling: str, *after: torch.nn.Module, is_decoder: bool = False
+) -> SentenceTransformer:
     """A BERT of two layers with random weights and MiniLM's tokenizer."""
     torch.manual_seed(0)
     encoder = Transformer(minilm[0].model.config._name_or_path)
@@ -40,6 +42,7 @@ def small_bert(minilm: SentenceTransformer, pooling: str, *after: torch.nn.Modul
         "num_attention_heads": 4,
         "intermediate_size": 96,
         "num_hidden_layers": 2,
+        "is_decoder": is_decoder,
     }
     encoder.model = BertModel(BertConfig(vocab_size=len(minilm.tokenizer), **shape)).eval()
     return SentenceTransformer(modules=[encoder, Pooling(48, pooling_mode=pooling), *after], device="cpu")
@@ -64,6 +67,12 @@ def test_other_poolings_and_models_without_normalize_agree_too(minilm: SentenceT
     for model in (small_bert(minilm, pooling), small_bert(minilm, pooling, Normalize())):
         assert runs_unpadded(model) == (pooling != "max")
         np.testing.assert_allclose(encode(model, MIXED), model.encode(MIXED), atol=1e-5, rtol=0)
+
+
+def test_a_bert_that_looks_only_back_runs_its_own_forward(minilm: SentenceTransformer) -> None:
+    model = small_bert(minilm, "mean", is_decoder=True)
+    assert not runs_unpadded(model)
+    np.testing.assert_allclose(encode(model, MIXED), model.encode(MIXED), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
