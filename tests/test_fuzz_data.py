@@ -25,13 +25,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from helpers import data
-from helpers.data import judged, labelled, names, rows
+from helpers.data import characters, judged, labelled, names, rows
 from helpers.errors import CourseError
 
 settings.register_profile("long", max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
 FAST = settings(deadline=None, suppress_health_check=list(HealthCheck))
 TEXT = st.text(
-    st.characters(exclude_categories=("Cs", "Cc", "Cf", "Zl", "Zp"), exclude_characters=rows.BLANKS),
+    st.characters(exclude_categories=("Cs", "Cc", "Cf", "Zl", "Zp"), exclude_characters=characters.BLANKS),
     min_size=1,
     max_size=12,
 ).map(lambda text: f"w {text}")
@@ -192,7 +192,7 @@ def refused_well(content: dict[str, str | bytes]) -> None:
         assert name in str(error) and "\n" not in str(error) and len(str(error)) < 1500, str(error)
         return
     for text in dataset.texts:
-        assert rows.text_fault(text) is None
+        assert characters.text_fault(text) is None
         text.encode()
 
 
@@ -219,7 +219,7 @@ TAKEN_BACK: dict[str, tuple[Any, str, Any, Any, Callable[[Any], None]]] = {
     "surrogates and NUL": (labelled, "text_fault", lambda text: None, broken, refused_well),
     "empty documents": (judged, "is_blank", lambda text: False, sets, right_set),
     "the separator": (rows, "_delimiter", lambda head: ",", tables, right_table),
-    "marks of UTF-16": (rows, "MARKS", (), tables, right_table),
+    "marks of UTF-16": (characters, "MARKS", (), tables, right_table),
     "TREC's columns": (judged, "trec_table", lambda path, encoding: None, sets, right_set),
     "names without case": (names, "plain", str, tables, right_table),
 }

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from typing import Any
 import datasets
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from helpers import data
@@ -189,6 +192,97 @@ def test_a_wrong_table_gives_one_sentence_with_file_and_row(put: Put, case: str)
     with pytest.raises(CourseError, match=sentence) as raised:
         data.read(put(name, content))
     assert name in str(raised.value) and len(str(raised.value)) < 500
+
+
+# What no tokenizer takes, in every format
+
+FAULTS = {"half a character": "a\ud83d", "a NUL": "a\0", "is empty or no text": " \u200b\t"}
+RIGHT: dict[str, list[Any]] = {"sentence1": ["a", "b", "c"], "sentence2": ["d", "e", "f"], "label": [1, 0, 1]}
+
+
+def _arrow_table(columns: dict[str, list[Any]]) -> pa.Table:
+    """A table of Arrow with texts as they are, halves of characters too."""
+    made = {}
+    for name, values in columns.items():
+        raw = [v.encode("utf-8", "surrogatepass") if isinstance(v, str) else v for v in values]
+        array = pa.array(raw)
+        made[name] = pa.Array.from_buffers(pa.string(), 3, array.buffers()) if array.type == pa.binary() else array
+    return pa.table(made)
+
+
+def _put_rows(folder: Path, kind: str, columns: dict[str, list[Any]]) -> tuple[Path, str]:
+    """Write a table; and how its second row is called."""
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    cells = [list(columns), *([str(v) for v in row.values()] for row in rows)]
+    path = folder / f"m.{kind}"
+    if kind == "parquet":
+        pq.write_table(_arrow_table(columns), path)
+        return path, "row 2"
+    if kind == "arrow":
+        datasets.Dataset(_arrow_table(columns)).save_to_disk(str(path))
+        return path, "row 2"
+    if kind == "json":
+        text, place = json.dumps(rows), "row 2"
+    elif kind.startswith("jsonl"):
+        text, place = lines(rows), "line 2"
+    else:
+        separator = "\t" if kind.startswith("tsv") else ","
+        text, place = "\n".join(separator.join(row) for row in cells), "line 3"
+    encoding = "utf-16" if "utf-16" in kind else "utf-8"
+    path = folder / f"m.{kind.partition(' ')[0]}"
+    raw = text.encode(encoding, "surrogatepass")
+    path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
+    return path, place
+
+
+KINDS = ("csv", "csv utf-16", "csv.gz", "tsv", "jsonl", "json", "parquet", "arrow")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_that_no_tokenizer_takes_gives_a_sentence_with_file_and_row(
+    tmp_path: Path, kind: str, fault: str
+) -> None:
+    bad = FAULTS[fault].replace("\t", " ") if kind == "tsv" else FAULTS[fault]
+    path, place = _put_rows(tmp_path, kind, RIGHT | {"sentence2": ["d", bad, "f"]})
+    with pytest.raises(
+        CourseError, match=f"{re.escape(str(path))}, {place}: sentence2 .*{fault}|sentence2 isn't UTF-8"
+    ):
+        data.read(path)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("kind", [*KINDS, "one json"])
+@pytest.mark.parametrize("part", ["corpus", "queries"])
+def test_in_a_retrieval_set_too(
+    tmp_path: Path, part: str, kind: str, fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = FAULTS[fault].replace("\t", " ") if kind == "tsv" else FAULTS[fault]
+    right: dict[str, list[Any]] = {"_id": ["1", "2", "3"], "text": ["a", "b", "c"]}
+    folder, place = tmp_path, "row 2"
+    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n1\t1\t1\n2\t2\t1\n")
+    held = {name: right | {"text": ["a", bad, "c"]} if name == part else right for name in ("corpus", "queries")}
+    if kind == "one json":
+        texts = {name: dict(zip(one["_id"], one["text"], strict=True)) for name, one in held.items()}
+        folder = tmp_path / "m.json"
+        folder.write_text(json.dumps(texts | {"relevant_docs": {"1": ["1"]}}))
+    else:
+        for name, one in held.items():
+            path, place = _put_rows(tmp_path, kind, one)
+            path.rename(path.with_name(path.name.replace("m.", f"{name}.")))
+    if part == "corpus" and fault == "is empty or no text":  # as in FiQA
+        data.read(folder)
+        assert re.search(rf"1 documents have no text \(the first: .*corpus.*, {place}\)", capsys.readouterr().out)
+        return
+    with pytest.raises(CourseError, match=rf"{part}.*, {place}: text .*{fault}"):
+        data.read(folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_name_of_a_column_can_be_written_down(tmp_path: Path, kind: str) -> None:
+    path, _ = _put_rows(tmp_path, kind.replace("arrow", "csv"), {"sentence1\0": ["a", "b", "c"], "label": [1, 0, 1]})
+    with pytest.raises(CourseError, match=r"the name of the column 'sentence1\\x00' holds a NUL"):
+        data.read(path)
 
 
 # Names

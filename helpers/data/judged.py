@@ -12,20 +12,11 @@ from typing import Any
 import numpy as np
 
 from helpers.data import names
+from helpers.data.characters import decoding, is_blank, opened, suffix_of, text_fault, text_lines
 from helpers.data.dataset import Retrieval
 from helpers.data.labelled import id_of, number_of, text_of
 from helpers.data.names import Reading, plain
-from helpers.data.rows import (
-    Rows,
-    Table,
-    decoding,
-    is_blank,
-    open_table,
-    opened,
-    suffix_of,
-    text_fault,
-    text_lines,
-)
+from helpers.data.rows import Rows, Table, open_table
 from helpers.errors import CourseError
 
 MOST_RELEVANT = 1000  # trec_eval allots memory by the largest relevance

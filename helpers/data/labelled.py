@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from helpers.data import names
+from helpers.data.characters import is_blank, text_fault
 from helpers.data.dataset import Pairs
 from helpers.data.names import Reading
-from helpers.data.rows import Table, is_blank, open_table, text_fault
+from helpers.data.rows import Table, open_table
 from helpers.errors import CourseError
 
 TRUE, FALSE = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no"})
