@@ -97,7 +97,7 @@ installed = report.environment["versions"]
 print(", ".join(f"{package} {version}" for package, version in installed.items() if version != "not installed"))
 
 # %%
-every = "## Every score\n\nEach with its own interval. Models are compared in the table above, not by overlaps of these."
+every = "## Every score\n\nEach with its own interval. Models are compared in the table above, not by overlaps here."
 display(Markdown(every if report.judged else "## Agreement\n\nKendall's tau with each model, by its number."))
 plots.unbroken(benchmark.scores(report))
 
