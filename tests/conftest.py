@@ -7,6 +7,7 @@ import tempfile
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["EMBEDDING_COURSE_PROGRESS"] = os.path.join(tempfile.gettempdir(), f"progress-{os.getpid()}.json")
 
+import hypothesis
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
@@ -16,6 +17,8 @@ from tests.grading.zoo_report import pytest_terminal_summary  # noqa: F401, a ho
 
 torch.set_num_threads(1)  # on shared cores, threads that wait for one another take longer than one alone
 
+
+hypothesis.settings.register_profile("long", max_examples=4000)  # --hypothesis-profile=long, for the fuzz of data
 
 LONG = ("test_jupyterlab", "test_papermill", "test_site", "test_grading")
 

@@ -429,7 +429,7 @@ def parquet_file(path: Path) -> Any:
                 return pq.ParquetFile(pa.BufferReader(file.read()))
         return pq.ParquetFile(path)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise CourseError(f"{path}: it is no Parquet file, or not a whole one ({error}).") from None
+        raise CourseError(f"{path}: it is no Parquet file, or not a whole one ({_said(error)}).") from None
 
 
 def _parquet(path: Path) -> Table:
@@ -449,27 +449,32 @@ def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Rows:
             yield from _batch(path, number, batch)
             number += len(batch)
     except (pa.ArrowException, OSError) as error:
-        raise CourseError(f"{path}, after row {number}: it can't be read on ({error}).") from None
+        raise CourseError(f"{path}, after row {number}: it can't be read on ({_said(error)}).") from None
 
 
 def _batch(path: Path, before: int, batch: Any) -> Rows:
     """(row number, row) of a batch of Arrow; `before` rows were read already."""
+    import pyarrow as pa
+
     names = [name.strip(BLANKS) for name in batch.schema.names]
     try:
-        columns = [column.to_pylist() for column in batch.columns]
-    except UnicodeError:
-        for place in range(len(batch)):
-            for name, column in zip(names, batch.columns, strict=True):
-                try:
-                    column[place].as_py()
-                except UnicodeError:
-                    raise CourseError(
-                        f"{path}, row {before + place + 1}: {name} isn't UTF-8 (half a character, as a cut emoji "
-                        "leaves); take it out."
-                    ) from None
+        batch.validate(full=True)
+    except pa.ArrowInvalid:
+        for place, (name, column) in itertools.product(range(len(batch)), zip(names, batch.columns, strict=True)):
+            try:
+                column.slice(place, 1).validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise CourseError(
+                    f"{path}, row {before + place + 1}: {name} can't be read, as where half a character of a cut emoji "
+                    f"is in it; take it out ({_said(error)})."
+                ) from None
         raise
-    for number, values in enumerate(zip(*columns, strict=True), start=before + 1):
+    for number, values in enumerate(zip(*(column.to_pylist() for column in batch.columns), strict=True), before + 1):
         yield number, dict(zip(names, values, strict=True))
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def saved(folder: Path) -> Any:
@@ -483,16 +488,22 @@ def saved(folder: Path) -> Any:
     try:
         return datasets.load_from_disk(str(folder))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CourseError(f"{folder}: it is no data set that `datasets` saved, or not a whole one ({error}).") from None
+        raise CourseError(
+            f"{folder}: it is no data set that `datasets` saved, or not a whole one ({_said(error)})."
+        ) from None
 
 
 def of_dataset(path: Path, rows: Any) -> Table:
     """A `datasets.Dataset` as a table; `path` is what an error names."""
+    import pyarrow as pa
 
     def read() -> Rows:
         number = 0
-        for batch in rows.with_format("arrow").iter(batch_size=1024):
-            yield from _batch(path, number, batch)
-            number += len(batch)
+        try:
+            for batch in rows.with_format("arrow").iter(batch_size=1024):
+                yield from _batch(path, number, batch)
+                number += len(batch)
+        except (pa.ArrowException, OSError) as error:
+            raise CourseError(f"{path}, after row {number}: it can't be read on ({_said(error)}).") from None
 
     return Table(path, tuple(name.strip(BLANKS) for name in rows.column_names), "row", read)
