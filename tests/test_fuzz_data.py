@@ -217,9 +217,10 @@ def positives(draw: st.DrawFn) -> tuple[dict[str, str | bytes], list[tuple[str, 
     some = st.lists(st.sampled_from(pool), min_size=1, max_size=3, unique=True)
     made = draw(st.lists(st.tuples(TEXT, some, some), min_size=2, max_size=4))
     made[0] = (made[0][0], pool[:1], pool[1:2])
-    header = draw(st.sampled_from([("query", "positive", "negatives"), ("anchor", "positives", "negative")]))
-    single = draw(st.booleans())
-    rows_ = [(q, p[0] if single and len(p) == 1 else p, n) for q, p, n in made]
+    header = draw(st.sampled_from([("query", "positive", "negatives"), ("anchor", "positive", "negative")]))
+    if single := draw(st.booleans()):
+        made = [(q, p[:1], n[:1]) for q, p, n in made]
+    rows_ = [(q, p[0], n[0]) if single else (q, p, n) for q, p, n in made]
     return {"m.jsonl": "\n".join(json.dumps(dict(zip(header, row, strict=True))) for row in rows_)}, made
 
 
@@ -230,6 +231,10 @@ def right_positives(case: Any) -> None:
     assert set(found.corpus.values()) == {text for _, p, n in made for text in (*p, *n)}
     said = {found.queries[q]: {found.corpus[d] for d in judged} for q, judged in found.qrels.items()}
     assert said == {query: {text for q, p, _ in made if q == query for text in p} for query, _, _ in made}
+    if '"anchor"' in content["m.jsonl"] and "[" not in content["m.jsonl"]:
+        pairs = written(content, data.read).pairs
+        said = [(a, b, 1.0 - n) for a, p, negative in made for n, b in enumerate((*p, *negative))]
+        assert list(zip(pairs.sentence1, pairs.sentence2, pairs.gold, strict=True)) == said
 
 
 @st.composite

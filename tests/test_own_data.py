@@ -176,6 +176,7 @@ WRONG_TABLES = {
         r"line 1: id is a list; an id must be a text or a whole number",
     ),
     "half a gzip": ("m.csv.gz", gzip.compress(b"x" * 1000)[:20], r"is no whole gzip file .*; pack it again"),
+    "an old sheet": ("m.csv", b"\xd0\xcf\x11\xe0" + b"\0" * 40, r"is an old Excel file; save the sheet as \.csv"),
     "a zip": ("m.csv", b"PK\x03\x04" + b"x" * 40, r"is a zip archive \(as \.xlsx is\); unpack it"),
     "no Parquet": ("m.parquet", b"PAR1 but no more", r"it is no Parquet file"),
     "an open array": ("m.json", '[{"sentence1": "a"}, {"sentence1": ', r"row 2: not JSON"),
@@ -441,6 +442,22 @@ def test_rows_of_positives_are_a_retrieval_set_over_all_of_them(put: Put, names:
     assert found is not None and list(found.corpus.values()) == ["text a", "text c", "text b", "text d"]
     assert found.qrels == {"q1": {"d1": 1, "d4": 1}, "q2": {"d3": 1}}
     assert (dataset.pairs is not None) == (names[0] == "anchor")
+
+
+def test_rows_of_anchor_positive_and_negative_are_pairs_too(put: Put) -> None:
+    found = pairs(put("m.csv", "anchor,positive,negative\na,b,c\nd,e,f"))
+    assert list(zip(found.sentence1, found.sentence2, found.gold.tolist(), strict=True)) == [
+        ("a", "b", 1),
+        ("a", "c", 0),
+        ("d", "e", 1),
+        ("d", "f", 0),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["hex", "utf-99", "utf\0"])
+def test_an_encoding_that_isnt_there_is_named(put: Put, encoding: str) -> None:
+    with pytest.raises(CourseError, match="There is no encoding"):
+        data.read(put("m.csv", "sentence1,sentence2,label\na,b,1"), encoding=encoding)
 
 
 def test_lists_of_positives_and_negatives_are_read(put: Put) -> None:

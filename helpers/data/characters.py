@@ -81,6 +81,8 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
             raw.seek(0)
             if magic == b"PK\x03\x04":
                 raise CourseError(f"{path} is a zip archive (as .xlsx is); unpack it, or save the sheet as .csv.")
+            if magic == b"\xd0\xcf\x11\xe0":
+                raise CourseError(f"{path} is an old Excel file; save the sheet as .csv.")
             if magic[:2] == b"\x1f\x8b":
                 with gzip.GzipFile(fileobj=raw) as unpacked:
                     yield cast(IO[bytes], unpacked)
@@ -100,9 +102,8 @@ def decoding(path: Path, asked: str | None) -> tuple[str, tuple[str, ...]]:
     """
     if asked:
         try:
-            b"".decode(asked)
-            codecs.lookup(asked)
-        except LookupError:
+            io.TextIOWrapper(io.BytesIO(), encoding=asked)
+        except (LookupError, ValueError):
             raise CourseError(f"There is no encoding {asked!r}; write utf-8, utf-16, cp1252, ...") from None
         return asked, ()
     with opened(path) as file:

@@ -149,7 +149,8 @@ def triples_of(table: Table, reading: Reading) -> Pairs | None:
         for column in (positive, negative):
             first.append(text_of(table, line, row[anchor], anchor))
             second.append(text_of(table, line, row[column], column))
-    return Pairs(_tuple(first), _tuple(second), np.tile([1.0, 0.0], len(first) // 2), False) if first else None
+    gold = np.tile([1.0, 0.0], len(first) // 2)
+    return Pairs(_tuple(first), _tuple(second), gold, False) if len(gold) else None
 
 
 def _tuple(made: list[str]) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ class Table:
         """CourseError where the name of a column can't be written down."""
         for column in self.columns:
             if fault := text_fault(str(column)):
-                raise CourseError(f"{self.path}: the name of the column {column!r} {fault}.")
+                raise CourseError(f"{self.path}: the name of the column {str(column)[:40]!r} {fault}.")
 
     def __iter__(self) -> Rows:
         return self.read()
