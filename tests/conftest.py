@@ -18,7 +18,7 @@ from tests.grading.zoo_report import pytest_terminal_summary  # noqa: F401, a ho
 torch.set_num_threads(1)  # on shared cores, threads that wait for one another take longer than one alone
 
 
-hypothesis.settings.register_profile("long", max_examples=4000)  # --hypothesis-profile=long, for the fuzz of data
+hypothesis.settings.register_profile("long", max_examples=1500)  # --hypothesis-profile=long, for the fuzz of data
 
 LONG = ("test_jupyterlab", "test_papermill", "test_site", "test_grading")
 

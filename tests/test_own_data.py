@@ -394,6 +394,16 @@ def test_relevant_ids_stand_beside_their_query_in_any_usual_form(put: Put, colum
     assert list(search(path.parent).qrels.values()) == [{"d1": 1, "d2": 1}]
 
 
+def test_judgements_that_all_name_missing_documents_are_an_error(put: Put) -> None:
+    put("set/corpus.csv", "id,text\n1.0,a\n2.0,b")
+    put("set/queries.csv", "id,text\n7,x")
+    path = put("set/qrels.csv", "query-id,corpus-id,score\n7,1,1")
+    with pytest.raises(
+        CourseError, match=r"names a document of corpus\.csv \(the first: document '1', where .* '1\.0'"
+    ):
+        data.read(path.parent)
+
+
 def test_ids_beside_queries_that_name_no_document_are_named(put: Put) -> None:
     put("set/corpus.jsonl", CORPUS)
     path = put("set/queries.jsonl", lines([{"question": "which", "gold": ["x9"]}]))
@@ -582,30 +592,31 @@ def test_a_limit_below_two_is_refused(limit: int) -> None:
 
 
 MEASURE = """
-import resource, sys
+import sys
 from helpers import data
-import pandas, pyarrow.parquet, numpy
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # that of this process; getrusage's is the parent's too
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+import numpy
+before = peak()
 made = data.read(sys.argv[1])
-print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+print(1024 * (peak() - before))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts in other units elsewhere")
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
 @pytest.mark.parametrize("name", ["m.csv", "m.jsonl", "m.json"])
 def test_reading_takes_at_most_three_times_the_file_in_memory(put: Put, name: str) -> None:
     row = {"sentence1": "The ferry left the harbour at noon with {}", "sentence2": "At noon the boat departed, {}"}
-    made = [{key: text.format(i) for key, text in row.items()} | {"label": i % 2} for i in range(250_000)]
+    made = [{key: text.format(i) for key, text in row.items()} | {"label": i % 2} for i in range(100_000)]
     if name == "m.csv":
-        content = "sentence1,sentence2,label\n" + "".join(
-            f'"{r["sentence1"]}","{r["sentence2"]}",{r["label"]}\n' for r in made
-        )
+        content = pd.DataFrame(made).to_csv(index=False)
     else:
         content = lines(made) if name == "m.jsonl" else json.dumps(made)
     path = put(name, content)
     ran = subprocess.run([sys.executable, "-c", MEASURE, path], capture_output=True, text=True, check=True)
     used = int(ran.stdout.splitlines()[-1])
-    assert used <= 3 * path.stat().st_size, f"{used / path.stat().st_size:.2f} times {path.stat().st_size} bytes"
+    print(used / path.stat().st_size)
+    assert path.stat().st_size / 2 < used <= 3 * path.stat().st_size
 
 
 def test_the_data_room_loads_nothing_heavy() -> None:

@@ -202,12 +202,17 @@ def assembled(
     """The retrieval set, as published sets are: what is left out or odd is counted in a sentence each.
 
     Raises:
-        CourseError: nothing is relevant.
+        CourseError: nothing is relevant, or every judged document is missing.
     """
     corpus = documents.texts
     if not any(relevance > 0 for judged in qrels.values() for relevance in judged.values()):
         raise CourseError(f"{judged_in} names no relevant document (a score above 0); nothing could be measured.")
     outside = [(q, d) for q, judged in qrels.items() for d in judged if d not in corpus]
+    if len(outside) == sum(map(len, qrels.values())):
+        raise CourseError(
+            f"{judged_in}: no judgement names a document of {documents.source} (the first: document {outside[0][1]!r}, "
+            f"where the corpus has {next(iter(corpus))!r}); the ids must be the same in both."
+        )
     if outside:
         reading.note(
             f"{len(outside)} of {sum(map(len, qrels.values()))} judgements name a document outside the corpus "
