@@ -15,7 +15,7 @@
 | broken files | `broken`: bytes cut, swapped, put in; any JSON; NUL, surrogates; under another suffix |
 | by name (mteb, hf) | not fuzzed, since they come from a hub; `test_hub_data.py` |
 
-`pytest tests/test_fuzz_data.py --hypothesis-profile=long` takes about ten minutes; without it half a minute.
+`pytest tests/test_fuzz_data.py --hypothesis-profile=long` takes up to ten minutes; without it half a minute.
 """
 
 import contextlib
