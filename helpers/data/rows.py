@@ -424,11 +424,14 @@ def parquet_file(path: Path) -> Any:
     try:
         with path.open("rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
+        source: Any = path
         if packed:
             with opened(path) as file:
-                return pq.ParquetFile(pa.BufferReader(file.read()))
-        return pq.ParquetFile(path)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+                source = pa.BufferReader(file.read())
+        found = pq.ParquetFile(source)
+        found.schema_arrow.names  # noqa: B018, that of a broken file can't be decoded
+        return found
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise CourseError(f"{path}: it is no Parquet file, or not a whole one ({_said(error)}).") from None
 
 
@@ -448,7 +451,7 @@ def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Rows:
         for batch in file.iter_batches(batch_size=1024, columns=columns):
             yield from _batch(path, number, batch)
             number += len(batch)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise CourseError(f"{path}, after row {number}: it can't be read on ({_said(error)}).") from None
 
 
@@ -487,7 +490,7 @@ def saved(folder: Path) -> Any:
 
     try:
         return datasets.load_from_disk(str(folder))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # what a broken folder raises has no common class
         raise CourseError(
             f"{folder}: it is no data set that `datasets` saved, or not a whole one ({_said(error)})."
         ) from None
@@ -503,7 +506,7 @@ def of_dataset(path: Path, rows: Any) -> Table:
             for batch in rows.with_format("arrow").iter(batch_size=1024):
                 yield from _batch(path, number, batch)
                 number += len(batch)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeError) as error:
             raise CourseError(f"{path}, after row {number}: it can't be read on ({_said(error)}).") from None
 
     return Table(path, tuple(name.strip(BLANKS) for name in rows.column_names), "row", read)
