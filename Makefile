@@ -13,9 +13,9 @@ COMPILE = @echo "Compiling the packages once, one to four minutes ..." && $(BIN)
 
 .PHONY: run test lab serve build site
 
-run: .venv/run.stamp  ## Rank models and leave a report in results/ (DATASET=file or folder, MODELS="one,two", OUT=folder).
-	@$(BIN)/python -m tools.preflight "$(DATASET)" "$(MODELS)" "$(OUT)"
-	@$(BIN)/python -m papermill notebooks/14_benchmark.ipynb "$(OUT)/.benchmark.ipynb" -p models "$(MODELS)" -p dataset "$(DATASET)" -p output_dir "$(OUT)" --no-progress-bar --log-output --log-level WARNING
+run: .venv/run.stamp  ## Rank models and leave a report in results/ (DATASET=, MODELS="one,two", OUT=, ARGS="-p limit 5000").
+	@$(BIN)/python -m tools.preflight "$(DATASET)" "$(MODELS)" "$(OUT)" $(ARGS)
+	@$(BIN)/python -m papermill notebooks/14_benchmark.ipynb "$(OUT)/.benchmark.ipynb" -p models "$(MODELS)" -p dataset "$(DATASET)" -p output_dir "$(OUT)" $(ARGS) --no-progress-bar --log-output --log-level WARNING
 	@$(BIN)/jupyter nbconvert --log-level WARN --to html --no-input --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags=lesson --TagRemovePreprocessor.remove_all_outputs_tags=silent --output-dir "$(OUT)" --output benchmark "$(OUT)/.benchmark.ipynb"
 	@mv "$(OUT)/.benchmark.ipynb" "$(OUT)/benchmark.ipynb"
 	@$(BIN)/python -c "import sys; from helpers import benchmark as b; print(b.summary(b.read(sys.argv[1])))" "$(OUT)"

@@ -14,10 +14,10 @@
 
 # %% tags=["parameters"]
 models: str = "bundled"  # names with commas between; "bundled" is every offline model; the first is the reference
-dataset: str = "course"  # "course", "docstrings", a table, a BEIR folder, TREC files, mteb:NAME, hf:org/name@revision
+dataset: str = "course"  # or "docstrings", a table, BEIR or TREC files, texts alone, mteb:NAME, hf:org/name@revision
 columns: str = "auto"  # which column is which, where names don't tell; the README has the form
 encoding: str = "auto"  # of the file, where it isn't UTF-8, such as cp1252
-limit: str = "auto"  # how many pairs or queries to draw from a large set; auto takes all
+limit: str = "auto"  # how many pairs, documents or texts to draw from a large set; auto takes all
 source: str = "auto"  # where weights come from: auto, hub or bundled
 device: str = "auto"  # auto, cuda, mps or cpu
 dtype: str = "auto"  # auto, float32, bfloat16 or float16
@@ -69,7 +69,7 @@ if report.unavailable:
 # these data and rounds don't tell it apart from one that is ahead by its numbers at both.
 
 # %%
-figure, shown = plots.pareto(report)
+figure, shown = plots.pareto(report) if report.judged else plots.alike(report)
 plots.picture(figure, plots.described(report))
 
 # %% [markdown] tags=["lesson"]
@@ -96,12 +96,9 @@ display(Markdown("\n".join(f"- {line}" for line in (*benchmark.description(repor
 installed = report.environment["versions"]
 print(", ".join(f"{package} {version}" for package, version in installed.items() if version != "not installed"))
 
-# %% [markdown]
-# ## Every score
-#
-# Each with its own interval. To set two models against each other, read the table above, not the overlap of these.
-
 # %%
+every = "## Every score\n\nEach with its own interval. Models are compared in the table above, not by overlaps here."
+display(Markdown(every if report.judged else "## Agreement\n\nKendall's tau with each model, by its number."))
 plots.unbroken(benchmark.scores(report))
 
 # %% [markdown] tags=["lesson"]
@@ -115,7 +112,7 @@ if report.data.gold is not None and not report.data.graded:
     distributions, overlap = plots.similarities(report)
     display(plots.picture(distributions, "Histograms of each model's similarities, both kinds of pairs apart."))
     display(plots.unbroken(overlap))
-else:
+elif report.judged:
     print(f"'{report.dataset}' has no pairs with labels 0 and 1, so there are no two groups to show.")
 
 # %% [markdown] tags=["lesson"]
@@ -142,7 +139,7 @@ if report.data.gold is not None and not report.data.graded:
 # paired test tells them apart?
 
 # %% tags=["lesson"]
-best_score = [result.scores[report.quality] for result in report.results]
+best_score = [result.scores[report.quality] for result in report.results if report.judged]
 missed = [
     f"{report.results[i].name} and {report.results[j].name}: {report.comparison.interval(i, j)}"
     for i in range(len(best_score))
@@ -164,7 +161,8 @@ for path in benchmark.save(report, figure):
     print(path.as_posix())
 
 # %% tags=["lesson"]
-benchmark.compare(report, benchmark.read(chosen.output_dir)).round(3)
+if report.judged:
+    display(benchmark.compare(report, benchmark.read(chosen.output_dir)).round(3))
 
 # %% [markdown] tags=["lesson"]
 # The report against itself: no difference, and nobody told better.

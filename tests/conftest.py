@@ -7,6 +7,7 @@ import tempfile
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["EMBEDDING_COURSE_PROGRESS"] = os.path.join(tempfile.gettempdir(), f"progress-{os.getpid()}.json")
 
+import hypothesis
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -19,6 +20,8 @@ torch.set_num_threads(1)  # on shared cores, threads that wait for one another t
 
 # For --hypothesis-profile=long, which is looked for before any test is read.
 settings.register_profile("long", max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
+
+hypothesis.settings.register_profile("long", max_examples=1500)  # --hypothesis-profile=long, for the fuzz of data
 
 LONG = ("test_jupyterlab", "test_papermill", "test_site", "test_grading")
 

@@ -46,3 +46,16 @@ def test_it_needs_no_torch(tmp_path: Path) -> None:
     code = "import sys; from tools import preflight; preflight.main('codes', 'bundled', sys.argv[1])"
     code += "; assert not {'torch', 'pandas'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_how_the_data_are_read_is_taken_from_the_parameters(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("a,b,c\nx,y,1\nz,v,0\nk,l,1\nm,n,0\n", encoding="utf-16-le")
+    told = ("-p", "seed", "3", "-p", "columns", "sentence1=a, sentence2=b, label=c", "-p", "encoding", "utf-16-le")
+    done = preflight(str(tmp_path / "m.csv"), "bundled", str(tmp_path / "out"), *told)
+    assert done.returncode == 0 and "4 pairs, labels 2/2" in done.stdout, done.stderr
+
+
+def test_texts_without_labels_pass(tmp_path: Path) -> None:
+    (tmp_path / "m.txt").write_text("a\nb\nc\n", encoding="utf-8")
+    done = preflight(str(tmp_path / "m.txt"), "bundled", str(tmp_path / "out"))
+    assert done.returncode == 0 and "'m': no labels; 3 distinct texts." in done.stdout, done.stderr

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from helpers.benchmark import MEASURES, Report, ranking
+from helpers.benchmark import MEASURES, Report, agreement, ranking, verdict
 from helpers.errors import CourseError
 
 SIMILAR, DISSIMILAR, FRONT, OFF = "#0072b2", "#d55e00", "#009e73", "#7f7f7f"  # Okabe and Ito, colour-blind safe
@@ -69,6 +69,23 @@ def pareto(report: Report) -> tuple[Figure, pd.DataFrame]:
     return figure, shown[list(columns)].rename(columns=columns).round({title: 3, f"texts/{clock}": 1})
 
 
+def alike(report: Report) -> tuple[Figure, pd.DataFrame]:
+    """How far models agree on texts without labels: Kendall's tau of each two, in a square; and the same as a table."""
+    taus = agreement(report)
+    shown = pd.DataFrame(taus.round(2), index=ranking(report)["model"], columns=range(1, len(taus) + 1))
+    figure, axes = plt.subplots(figsize=(3 + 0.8 * len(taus), 1.2 + 0.6 * len(taus)), layout="constrained")
+    plt.close(figure)
+    drawn = axes.imshow(taus, cmap="cividis", vmin=0, vmax=1)
+    for (i, j), tau in np.ndenumerate(taus):
+        colour = "black" if tau > 0.5 else "white"
+        axes.text(j, i, "" if np.isnan(tau) else f"{tau:.2f}", ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(taus)), [str(n) for n in shown.columns])
+    axes.set_yticks(range(len(taus)), [f"{model}  {n}" for n, model in zip(shown.columns, shown.index, strict=True)])
+    axes.set_title(f"How alike models order the texts of '{report.dataset}'")
+    figure.colorbar(drawn, label="Kendall's tau (1: the same order)")
+    return figure, shown
+
+
 def _number_points(axes: Axes, points: list[tuple[float, float, str]]) -> None:
     """The number of each point beside it, where neither a number nor a point is yet."""
     figure: Any = axes.figure
@@ -98,7 +115,9 @@ def _number_points(axes: Axes, points: list[tuple[float, float, str]]) -> None:
 
 
 def described(report: Report) -> str:
-    """The figure of quality and speed in words, for who can't see it."""
+    """The figure of quality and speed, or of agreement, in words, for who can't see it."""
+    if not report.judged:
+        return verdict(report).replace("**", "")
     _, shown = pareto(report)
     rate = shown.columns[3]
     told = "; ".join(

@@ -5,6 +5,7 @@ Sentences are left to `words`, figures to `plots`.
 
 import contextlib
 import io
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
+from scipy import stats
 
 from helpers import files
 from helpers.benchmark.parameters import Settings
@@ -33,6 +35,7 @@ MEASURES = {
     "spearman": "Spearman",
     "separation": "separation",
 }
+DRAWN, ANCHORS = 200, 50  # of texts without labels: so many are drawn, and so many are compared with the others
 OF_PAIRS = {
     "roc_auc": metrics.roc_auc,
     "average_precision": metrics.average_precision,
@@ -46,7 +49,8 @@ class Scored:
 
     Attributes:
         per_query: for each score of retrieval its value for each query, in the order of `Data.queries`.
-        similarities: of each pair, in the file's order.
+        similarities: of each pair, in the file's order; of texts without labels, of each of `ANCHORS` drawn ones to
+            every other of `DRAWN`.
         parameters: None for a model that has none.
         load_s: loading, without the time of making a derived model.
         prepare_s: making a derived model, the first time on a machine.
@@ -113,8 +117,19 @@ class Report:
     at: str
 
     @property
+    def judged(self) -> bool:
+        """Whether there are labels; without them models have a speed and agree more or less, and none is better."""
+        return bool(self.results[0].scores)
+
+    @property
     def quality(self) -> str:
-        """The score that ranks: the one asked for, else the first of `MEASURES` that was measured."""
+        """The score that ranks: the one asked for, else the first of `MEASURES` that was measured.
+
+        Raises:
+            CourseError: there are no labels.
+        """
+        if not self.judged:
+            raise CourseError(f"'{self.dataset}' holds texts without labels, so no score ranks models on it.")
         return self.settings.quality or next(m for m in MEASURES if m in self.results[0].scores)
 
     @property
@@ -162,8 +177,12 @@ def compared(report: Report, results: tuple[Result, ...]) -> Comparison:
 def ranking(report: Report) -> pd.DataFrame:
     """The ranked table: one row a model, best first; a model that gave no result isn't in it.
 
-    Sorted by rank; inside a rank the faster comes first, if it is told to be faster, else the list's order stays.
+    Sorted by rank; inside a rank the faster comes first, if it is told to be faster, else the list's order stays. Of
+    texts without labels it is the list's order, without ranks and scores.
     """
+    if not report.judged:
+        rows = [{"number": n, **_measured(r)} for n, r in enumerate(report.results, start=1)]
+        return pd.DataFrame(rows).astype({"parameters": "Int64"})
     results, by, compared_ = report.results, report.quality, report.comparison
     ranks, places_ = compared_.ranks, report.places
     best = int(compared_.scores.argmax())
@@ -177,39 +196,46 @@ def ranking(report: Report) -> pd.DataFrame:
         {
             "number": numbers[i],
             "rank": ranks[i],
-            "model": _short(r.name),
             **{f"{m}{end}": v for m, e in r.scores.items() for end, v in _ends(e)},
             **{f"to_best{end}": v for end, v in _ends(compared_.interval(i, best))},
             "not_told_apart_from": ", ".join(str(n) for n in sorted(numbers[j] for j in compared_.same(i))),
-            **{f"speed_ratio{end}": v for end, v in _ends(r.speed.ratio)},
-            **{f"wall_ratio{end}": v for end, v in _ends(r.speed.wall_ratio)},
-            "rate": r.speed.rate,
-            "clock": r.speed.clock,
-            "texts_per_s": r.speed.texts_per_s,
-            "tokens_per_s": r.speed.tokens_per_s,
-            "tokens_per_text": r.speed.tokens_per_text,
-            "computed_per_token": r.speed.computed_per_token,
-            "batch_size": r.speed.batch_size,
-            "rounds": r.speed.rounds,
-            "peak_share": r.speed.peak_share,
-            "latency_ms": r.speed.latency_ms,
-            "latency_p95_ms": r.speed.latency_p95_ms,
             "combined": combined_score(r.scores[by].value, r.speed.texts_per_s, report.settings.speed_cap),
             "front": places_[i].front,
-            "dims": r.dims,
-            "parameters": r.parameters,
-            "load_s": r.load_s,
-            "prepare_s": r.prepare_s,
-            "gpu_memory_mb": r.gpu_memory_mb,
-            "device": r.device,
-            "dtype": r.dtype,
-            "weights": r.weights,
-            "name": r.name,
+            **_measured(r),
         }
         for i, r in enumerate(results)
     ]
     made = pd.DataFrame(rows).sort_values("number", ignore_index=True)
     return made.astype({"parameters": "Int64"})
+
+
+def _measured(r: Result) -> dict[str, Any]:
+    """What needs no label: a model, its speed, and what it took."""
+    return {
+        "model": _short(r.name),
+        **{f"speed_ratio{end}": v for end, v in _ends(r.speed.ratio)},
+        **{f"wall_ratio{end}": v for end, v in _ends(r.speed.wall_ratio)},
+        "rate": r.speed.rate,
+        "clock": r.speed.clock,
+        "texts_per_s": r.speed.texts_per_s,
+        "tokens_per_s": r.speed.tokens_per_s,
+        "tokens_per_text": r.speed.tokens_per_text,
+        "computed_per_token": r.speed.computed_per_token,
+        "batch_size": r.speed.batch_size,
+        "rounds": r.speed.rounds,
+        "peak_share": r.speed.peak_share,
+        "latency_ms": r.speed.latency_ms,
+        "latency_p95_ms": r.speed.latency_p95_ms,
+        "dims": r.dims,
+        "parameters": r.parameters,
+        "load_s": r.load_s,
+        "prepare_s": r.prepare_s,
+        "gpu_memory_mb": r.gpu_memory_mb,
+        "device": r.device,
+        "dtype": r.dtype,
+        "weights": r.weights,
+        "name": r.name,
+    }
 
 
 def _ends(estimate: Estimate) -> list[tuple[str, float]]:
@@ -229,16 +255,17 @@ def interval(value: float, low: float, high: float, digits: int = 3) -> str:
 def table(report: Report) -> pd.DataFrame:
     """The ranking as people read it: few columns, scores and ratios with their intervals."""
     full = ranking(report)
-    by = report.quality
-    shown = pd.DataFrame({"#": full["number"], "rank": full["rank"], "model": full["model"]})
-    shown[MEASURES[by]] = [_score(report, row) for _, row in full.iterrows()]
-    shown["to the best"] = [
-        ""
-        if row["to_best"] == row["to_best_low"] == row["to_best_high"] == 0
-        else f"{row['to_best']:+.3f} [{row['to_best_low']:+.3f}, {row['to_best_high']:+.3f}]"
-        for _, row in full.iterrows()
-    ]
-    shown["not told apart from"] = full["not_told_apart_from"].map(lambda told: f"# {told}" if told else "")
+    shown = pd.DataFrame({"#": full["number"], "model": full["model"]})
+    if report.judged:
+        shown.insert(1, "rank", full["rank"])
+        shown[MEASURES[report.quality]] = [_score(report, row) for _, row in full.iterrows()]
+        shown["to the best"] = [
+            ""
+            if row["to_best"] == row["to_best_low"] == row["to_best_high"] == 0
+            else f"{row['to_best']:+.3f} [{row['to_best_low']:+.3f}, {row['to_best_high']:+.3f}]"
+            for _, row in full.iterrows()
+        ]
+        shown["not told apart from"] = full["not_told_apart_from"].map(lambda told: f"# {told}" if told else "")
     shown["speed"] = [
         "1"
         if row["speed_ratio_low"] == row["speed_ratio_high"] == 1
@@ -251,19 +278,42 @@ def table(report: Report) -> pd.DataFrame:
     shown["one text (ms)"] = [
         f"{row['latency_ms']:.1f}, 95%: {row['latency_p95_ms']:.1f}" for _, row in full.iterrows()
     ]
-    shown["combined"] = full["combined"].map("{:.3f}".format)
-    shown["front"] = full["front"]
+    if report.judged:
+        shown["combined"] = full["combined"].map("{:.3f}".format)
+        shown["front"] = full["front"]
     return shown
 
 
 def scores(report: Report) -> pd.DataFrame:
-    """Every score of every model with its own interval; models are compared by `table`, on the same items."""
+    """Every score of every model with its own interval; models are compared by `table`, on the same items.
+
+    Of texts without labels: how far it agrees with each other model.
+    """
     full = ranking(report)
     shown = pd.DataFrame({"#": full["number"], "model": full["model"]})
+    if not report.judged:
+        taus = agreement(report)
+        shown = shown.assign(**{f"tau with {n}": taus[:, n - 1].round(3) for n in full["number"]})
     for name, title in MEASURES.items():
         if name in full:
             shown[title] = [interval(r[name], r[f"{name}_low"], r[f"{name}_high"]) for _, r in full.iterrows()]
     return shown.assign(dims=full["dims"], weights=full["weights"])
+
+
+def agreement(report: Report) -> NDArray[np.float64]:
+    """How far models agree on texts without labels, (m, m) of m results: 1 is the same order, 0 is none.
+
+    Kendall's tau-b between two models' orders of all drawn texts by similarity to one of them, the mean over `ANCHORS`
+    such texts; NaN where a model finds all texts equally near.
+    """
+    rows = min(ANCHORS, report.data.texts)
+    orders = np.array([r.similarities for r in report.results]).reshape(len(report.results), rows, -1)
+    taus: list[list[list[float]]] = [
+        [[stats.kendalltau(a, b).statistic for a, b in zip(one, other, strict=True)] for other in orders]
+        for one in orders
+    ]
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a mean of nothing
+        return np.asarray(np.nanmean(taus, axis=2))
 
 
 def _score(report: Report, row: pd.Series) -> str:

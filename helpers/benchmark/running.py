@@ -25,9 +25,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import semantic_search
 
 from helpers import data, files, models
+from helpers.benchmark.large import expected_s, refuse_hours
 from helpers.benchmark.parameters import Settings
 from helpers.benchmark.progress import Progress
-from helpers.benchmark.report import MEASURES, Data, Report, Result, Scored, writing
+from helpers.benchmark.report import ANCHORS, DRAWN, MEASURES, Data, Report, Result, Scored, writing
 from helpers.bundled import cache
 from helpers.errors import CourseError
 from helpers.measure import comparing, metrics, speed
@@ -36,6 +37,7 @@ from helpers.measure.metrics import Estimate
 from helpers.models.loading import way
 
 TOP_K = 100
+MANY_TEXTS = 2_000  # below this, nobody needs to be told how long it takes
 SIDE_BY_SIDE = 0.5  # of the memory that is free at the start, for models that are timed in the same rounds
 OURS = Path(__file__).parent.parent
 Scores = tuple[dict[str, Estimate], dict[str, tuple[float, ...]], NDArray[np.float64] | None]
@@ -74,16 +76,22 @@ def run(settings: Settings) -> Report:
         progress.say(f"Ctrl-C is safe: what is finished is kept in {unfinished}, and the next run goes on from there.")
         for name in settings.models:
             session.look_up(name)
+        paths = {
+            name: unfinished / f"{_fingerprint(name, settings, dataset, device, machine)}.json"
+            for name in settings.models
+            if name not in session.unavailable
+        }
+        session.foresee([name for name, path in paths.items() if not path.exists()])
         scored: dict[str, Scored] = {}
-        for name in settings.models:
+        for name, path in paths.items():
             if name in session.unavailable:
                 continue
-            kept.append(unfinished / f"{_fingerprint(name, settings, dataset, device, machine)}.json")
-            if (found := read_result(kept[-1])) is None:
+            kept.append(path)
+            if (found := read_result(path)) is None:
                 with session.spared(name):
                     found = session.score(name)
                     with writing(settings.output_dir):
-                        files.replace(kept[-1], TypeAdapter(Scored).dump_json(found))
+                        files.replace(path, TypeAdapter(Scored).dump_json(found))
             if found is not None:
                 scored[name] = found
                 session.tell(found)
@@ -98,7 +106,7 @@ def run(settings: Settings) -> Report:
         unfinished.rmdir()
     return Report(
         settings=settings,
-        dataset=_name(settings),
+        dataset=_name(settings, dataset),
         dataset_sha256=dataset.sha256,
         data=describe(dataset),
         results=results,
@@ -164,8 +172,32 @@ class _Session:
         if self.progress:
             self.progress.begin(line)
 
+    def foresee(self, names: Sequence[str]) -> None:
+        """Say how long some models will take to encode many texts.
+
+        Raises:
+            CourseError: more than an hour, and nobody set a limit.
+        """
+        seconds: dict[str, float] = {}
+        for name in names if not self.dataset.alone else ():
+            if len(self.dataset.texts) < MANY_TEXTS:
+                return
+            with self.spared(name):
+                model, _ = self.load(name)
+                seconds[name] = expected_s(model, self.dataset.texts, self.settings.batch_size)
+                del model
+            self.drop(name)
+        if seconds:
+            each = ", ".join(f"{short_name(name)} {s / 60:.1f}" for name, s in seconds.items())
+            total = sum(seconds.values()) / 60
+            self.say(f"Encoding {len(self.dataset.texts):,} texts takes about {total:.1f} minutes ({each}).")
+        if self.settings.limit is None:
+            refuse_hours(sum(seconds.values()), self.dataset)
+
     def tell(self, scored: Scored) -> None:
         """A line for a model that is scored."""
+        if not scored.scores:
+            return
         by = self.settings.quality or next(m for m in MEASURES if m in scored.scores)
         self.say(f"{self.head(scored.name)}: {MEASURES[by]} {scored.scores[by]}")
 
@@ -353,7 +385,8 @@ def evaluate(model: SentenceTransformer, dataset: data.Dataset, *, batch_size: i
     """Every score of a model on a dataset, the values a query behind them, and the (n,) similarities of its pairs.
 
     Each distinct text is encoded once: sentences of pairs without a prompt, queries and documents
-    with theirs. Similarity is cosine.
+    with theirs. Similarity is cosine. Texts that nobody judged have no score, but the similarities of up to `ANCHORS`
+    drawn texts to each other one of `DRAWN`.
 
     Raises:
         CourseError: a vector isn't finite; names the text.
@@ -366,6 +399,11 @@ def evaluate(model: SentenceTransformer, dataset: data.Dataset, *, batch_size: i
         made = encode(list(texts), batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
         return finite(made, texts)
 
+    if dataset.alone:
+        texts = [dataset.texts[i] for i in np.random.default_rng(seed).permutation(len(dataset.texts))[:DRAWN]]
+        vectors = unit(model.encode, texts)
+        other = ~np.eye(len(texts), dtype=bool)[:ANCHORS]
+        similarities = (vectors[:ANCHORS] @ vectors.T)[other].astype(np.float64)
     if dataset.pairs:
         pairs = dataset.pairs
         distinct = {text: row for row, text in enumerate(dict.fromkeys((*pairs.sentence1, *pairs.sentence2)))}
@@ -447,10 +485,10 @@ def speed_texts(dataset: data.Dataset, *, course: bool) -> list[str]:
     return list(data.texts() if course else dataset.texts)
 
 
-def _name(settings: Settings) -> str:
-    """The data set as people know it: a file or folder by its last name, any other by what it was asked by."""
+def _name(settings: Settings, dataset: data.Dataset) -> str:
+    """The data set as people know it: a file or folder by its last name, any other by its own, with its revision."""
     path = Path(settings.dataset).expanduser()
-    return path.name if settings.dataset != "course" and path.exists() else settings.dataset
+    return path.name if settings.dataset != "course" and path.exists() else dataset.name
 
 
 def describe(dataset: data.Dataset) -> Data:
@@ -485,6 +523,11 @@ def _check_quality(quality: str | None, dataset: data.Dataset) -> None:
     there = [] if not dataset.retrieval else ["ndcg@10", "recall@10", "mrr@10"]
     if dataset.pairs:
         there += ["spearman"] if dataset.pairs.graded else ["roc_auc", "average_precision", "separation"]
+    if quality is not None and not there:
+        raise CourseError(
+            f"quality is {quality!r}, but '{dataset.name}' holds texts without labels, so no model can be ranked by "
+            "quality; leave it out, or add labels."
+        )
     if quality is not None and quality not in there:
         raise CourseError(f"quality is {quality!r}; on {dataset.name!r} it can be {', '.join(there)}.")
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from helpers.benchmark.report import MEASURES, Report, _short, ranking, table
+from helpers.benchmark.report import ANCHORS, DRAWN, MEASURES, Report, _short, agreement, ranking, table
 from helpers.measure import speed
 from helpers.measure.comparing import BORDERLINE, FEW_CLUSTERS
 from helpers.measure.metrics import Estimate
@@ -13,6 +13,8 @@ UNSTEADY = 0.10
 
 def verdict(report: Report) -> str:
     """The first paragraph: how the models compare in quality and speed, and which to take."""
+    if not report.judged:
+        return unjudged(report)
     compared, results = report.comparison, report.results
     names = [_short(r.name) for r in results]
     best = int(compared.scores.argmax())
@@ -32,6 +34,30 @@ def verdict(report: Report) -> str:
             sentences.append(f"{names[i]} can't be told apart from it (it is behind by {_signed(lost)}) and is {rate}.")
     if len(results) > 1:
         sentences.append(advice(report))
+    return " ".join(sentences)
+
+
+def unjudged(report: Report) -> str:
+    """The first paragraph on texts without labels: no ranking, but speed and agreement, and what labels would take."""
+    results, names = report.results, [_short(r.name) for r in report.results]
+    first = max(range(len(results)), key=lambda i: results[i].speed.rate)
+    sentences = [f"These {report.data.texts:,} texts have no labels, so **no model is ranked by quality**."]
+    if len(results) > 1:
+        told = [
+            f"against {names[i]} {_times(speed.against(results[first].speed, results[i].speed))}"
+            for i in sorted(set(range(len(results))) - {first}, key=lambda i: -results[i].speed.rate)
+        ]
+        sentences.append(f"Fastest: **{names[first]}**, {', '.join(told)}.")
+        taus = agreement(report)
+        pairs = [(i, j) for i in range(len(names)) for j in range(i) if np.isfinite(taus[i, j])]
+        ends = sorted(pairs, key=lambda pair: -taus[pair])
+        said = [f"{names[j]} and {names[i]} (tau {taus[i, j]:.2f})" for i, j in ends]
+        if said:
+            sentences.append(f"Most alike: {said[0]}" + (f"; least: {said[-1]}." if said[1:] else "."))
+    sentences.append(
+        "Agreement says which models are alike, not which is right. To rank them, label a few hundred pairs as alike "
+        "or not, or write 50 queries and note the documents that answer each."
+    )
     return " ".join(sentences)
 
 
@@ -97,6 +123,12 @@ def too_easy(report: Report) -> bool:
 
 def limits(report: Report) -> list[str]:
     """How far the data carry: what they could find, what they are too few for, what another draw might turn."""
+    if not report.judged:
+        drawn = min(DRAWN, report.data.texts)
+        return [
+            f"Agreement: Kendall's tau of two models' orders of {drawn - 1} texts by similarity to one, the mean over "
+            f"{min(ANCHORS, drawn)} texts, all drawn with seed {report.settings.seed}; 1 is the same order, 0 is none."
+        ]
     compared, margin = report.comparison, report.settings.margin
     many, items = report.items
     said = []
@@ -167,16 +199,19 @@ def steadiness(report: Report) -> str:
 
 def method(report: Report) -> list[str]:
     """How it was measured."""
-    timed, compared = report.results[0].speed, report.comparison
+    timed = report.results[0].speed
     rounds = sorted({r.speed.rounds for r in report.results})
     padding = [r.speed.computed_per_token for r in report.results if r.speed.computed_per_token]
     tokens = [r.speed.tokens_per_text for r in report.results if r.speed.tokens_per_text]
     hub = report.environment["hardware"]
-    return [
+    quality = report.judged and [
         f"Quality: {MEASURES[report.quality]}; models answer the same {report.items[1]} and are compared on them, by a "
         f"randomisation test (max-T, corrected for all comparisons, told at p of 0.05 or less, here "
-        f"{compared.critical:.2f} standard errors) and paired bootstrap intervals. Rank: 1 plus the number of models "
-        "told to be better; equal rank doesn't mean equal.",
+        f"{report.comparison.critical:.2f} standard errors) and paired bootstrap intervals. Rank: 1 plus the number of "
+        "models told to be better; equal rank doesn't mean equal."
+    ]
+    return [
+        *(quality or ()),
         f"Speed: {min(rounds)}{f' to {max(rounds)}' if len(rounds) > 1 else ''} rounds, each model once a round in an "
         f"order drawn anew, the same {timed.texts} texts in batches of up to {timed.batch_size}"
         + (f", {np.median(tokens):.0f} tokens a text, {max(padding):.2f} computed a token" if tokens else "")
@@ -185,7 +220,7 @@ def method(report: Report) -> list[str]:
         steadiness(report),
         f"Machine: {hub['accelerator'] or hub['cpu']}, {hub['cores']} cores, {hub['threads']} threads, "
         f"{hub['memory_gb']} GB. Measured at {report.at}.",
-        capped(report),
+        *([capped(report)] if report.judged else ()),
     ]
 
 
@@ -228,7 +263,7 @@ def description(report: Report) -> list[str]:
 
 def summary(report: Report) -> str:
     """The ranked table and what to know beside it, as plain text."""
-    shown = table(report).drop(columns=["combined", "one text (ms)"])
+    shown = table(report).drop(columns=["combined", "one text (ms)"], errors="ignore")
     lines = [shown.to_string(index=False), "", verdict(report).replace("**", ""), *limits(report), steadiness(report)]
     lines += [f"Not ranked: {name}: {reason}" for name, reason in report.unavailable.items()]
     return "\n".join(lines)

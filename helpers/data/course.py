@@ -104,7 +104,7 @@ def read(
 def _read(source: str, reading: Reading) -> Dataset:
     if source == "course":
         return Dataset("course", pairs(), retrieval())
-    if source == "codes":
+    if source in ("codes", "retrieval_codes"):
         return Dataset("codes", retrieval=retrieval("codes"))
     if source.partition(":")[0] == "docstrings":
         return Dataset(source, retrieval=docstrings(source.partition(":")[2] or "test"))

@@ -107,15 +107,14 @@ class Dataset:
         return f"'{self.name}': {'; '.join(said) or 'no labels'}; {len(self.texts):,} distinct texts."
 
     def check(self) -> None:
-        """See that there is enough to score a model on.
+        """See that there is enough to compare models on.
 
         Raises:
-            CourseError: there are no labels, or too few of a kind.
+            CourseError: there are too few labels of a kind, or too few texts.
         """
-        if self.pairs is None and self.retrieval is None:
+        if self.alone and len(self.texts) < 3:
             raise CourseError(
-                f"'{self.name}' holds texts alone, and without labels no model can be called better; add pairs with a "
-                "label or score, or queries with their relevant documents."
+                f"'{self.name}' holds {len(self.texts)} distinct texts; models can agree on three or more."
             )
         if self.pairs is None:
             return

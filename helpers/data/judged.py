@@ -12,20 +12,11 @@ from typing import Any
 import numpy as np
 
 from helpers.data import names
+from helpers.data.characters import decoding, is_blank, opened, suffix_of, text_fault, text_lines
 from helpers.data.dataset import Retrieval
 from helpers.data.labelled import id_of, number_of, text_of
 from helpers.data.names import Reading, plain
-from helpers.data.rows import (
-    Rows,
-    Table,
-    decoding,
-    is_blank,
-    open_table,
-    opened,
-    suffix_of,
-    text_fault,
-    text_lines,
-)
+from helpers.data.rows import Rows, Table, open_table
 from helpers.errors import CourseError
 
 MOST_RELEVANT = 1000  # trec_eval allots memory by the largest relevance
@@ -211,12 +202,17 @@ def assembled(
     """The retrieval set, as published sets are: what is left out or odd is counted in a sentence each.
 
     Raises:
-        CourseError: nothing is relevant.
+        CourseError: nothing is relevant, or every judged document is missing.
     """
     corpus = documents.texts
     if not any(relevance > 0 for judged in qrels.values() for relevance in judged.values()):
         raise CourseError(f"{judged_in} names no relevant document (a score above 0); nothing could be measured.")
     outside = [(q, d) for q, judged in qrels.items() for d in judged if d not in corpus]
+    if len(outside) == sum(map(len, qrels.values())):
+        raise CourseError(
+            f"{judged_in}: no judgement names a document of {documents.source} (the first: document {outside[0][1]!r}, "
+            f"where the corpus has {next(iter(corpus))!r}); the ids must be the same in both."
+        )
     if outside:
         reading.note(
             f"{len(outside)} of {sum(map(len, qrels.values()))} judgements name a document outside the corpus "

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from helpers.data import names
+from helpers.data.characters import is_blank, text_fault
 from helpers.data.dataset import Pairs
 from helpers.data.names import Reading
-from helpers.data.rows import Table, is_blank, open_table, text_fault
+from helpers.data.rows import Table, open_table
 from helpers.errors import CourseError
 
 TRUE, FALSE = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no"})
@@ -148,7 +149,8 @@ def triples_of(table: Table, reading: Reading) -> Pairs | None:
         for column in (positive, negative):
             first.append(text_of(table, line, row[anchor], anchor))
             second.append(text_of(table, line, row[column], column))
-    return Pairs(_tuple(first), _tuple(second), np.tile([1.0, 0.0], len(first) // 2), False) if first else None
+    gold = np.tile([1.0, 0.0], len(first) // 2)
+    return Pairs(_tuple(first), _tuple(second), gold, False) if len(gold) else None
 
 
 def _tuple(made: list[str]) -> tuple[str, ...]:

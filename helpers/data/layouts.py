@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.data import judged, names
+from helpers.data.characters import must_exist, suffix_of
 from helpers.data.dataset import Dataset, Retrieval
 from helpers.data.judged import Documents, Queries
 from helpers.data.labelled import pairs_of, text_of, triples_of
@@ -15,12 +16,11 @@ from helpers.data.rows import (
     Table,
     joined,
     json_object,
-    must_exist,
     of_dataset,
     open_table,
     rows_of,
+    saved,
     starts_as_object,
-    suffix_of,
 )
 from helpers.errors import CourseError
 
@@ -209,7 +209,11 @@ def _part(entry: Path) -> str | None:
 def _files_of(folder: Path, part: str) -> list[Path]:
     """The files of a part: tables at the top, or else in a folder of its name."""
     entries = [entry for entry in sorted(folder.iterdir()) if not _hidden(entry) and _part(entry) == part]
-    files = [e for e in entries if e.is_file() and (part == "qrels" or suffix_of(e) not in PROSE)]
+    files = [
+        e
+        for e in entries
+        if (e / "state.json").is_file() or (e.is_file() and (part == "qrels" or suffix_of(e) not in PROSE))
+    ]
     named = [file for file in files if re.split(r"\.", file.name.lower())[0] == part]
     if part != "qrels" and len(named) == 1:  # corpus.jsonl beside documents.csv: BEIR's own name is meant
         return named
@@ -306,13 +310,8 @@ def _records(path: Path, value: Any, part: str) -> Table:
 
 def _arrow(folder: Path, reading: Reading) -> Dataset:
     """A folder that `datasets` saved."""
-    import datasets
-
-    try:
-        found: Any = datasets.load_from_disk(str(folder))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CourseError(f"{folder}: it is no data set that `datasets` saved, or not a whole one ({error}).") from None
-    if isinstance(found, datasets.DatasetDict):
+    found = saved(folder)
+    if isinstance(found, dict):
         return of_splits(folder.name, folder, found, reading)
     return read_table(folder.name, of_dataset(folder, found), reading)
 

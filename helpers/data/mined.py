@@ -51,7 +51,7 @@ def versions() -> dict[str, str]:
         try:
             found[package] = metadata.version(DISTRIBUTIONS.get(package, package))
         except metadata.PackageNotFoundError:
-            raise CourseError(f"{package} isn't installed; run make install again.") from None
+            raise CourseError(f"{package} isn't installed; install the course again, as the README has it.") from None
     return found
 
 
@@ -136,7 +136,7 @@ def _pairs(package: str) -> Iterator[dict[str, str]]:
     """The docstrings of a package that have a summary and a rest, in order of path and line."""
     spec = util.find_spec(package)  # finds the top-level package without running it
     if spec is None or spec.origin is None:
-        raise CourseError(f"{package} isn't installed; run make install again.")
+        raise CourseError(f"{package} isn't installed; install the course again, as the README has it.")
     root = Path(spec.origin).parent
     for path in sorted(root.rglob("*.py")):
         inner = path.relative_to(root)

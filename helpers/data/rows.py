@@ -2,41 +2,37 @@
 
 Rows come one at a time, each with its line (its row, where a file has no lines) for an error to name, so that reading
 needs little more memory than what is kept. Python's csv and json parse text, since they know the line; pyarrow and
-datasets the rest. What the columns mean is left to `names`.
+datasets the rest. Bytes and encodings are left to `characters`, what the columns mean to `names`.
 """
 
-import codecs
-import contextlib
 import csv
-import gzip
-import io
 import itertools
 import json
 import re
-import string
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, TextIO, TypeVar, cast
+from typing import Any, TextIO, TypeVar, cast
 
+from helpers.data.characters import (
+    BLANKS,
+    PIECE,
+    decoding,
+    is_blank,
+    must_exist,
+    opened,
+    opened_text,
+    suffix_of,
+    text_fault,
+    text_lines,
+    undecoded,
+)
 from helpers.errors import CourseError, nearest
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".txt")
-PIECE = 1 << 20
 LONGEST_CELL = 1 << 24  # characters; an open quotation mark would else take the rest of the file for one cell
 PEEKED = 200  # rows of a JSONL file whose keys are taken for its columns
 SLOW_BYTES = 50_000_000  # above this, a bar shows how far reading is
-MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-# Characters that show nothing: blanks of every width, joiners, marks of direction.
-BLANKS = string.whitespace + "\x1c\x1d\x1e\x1f\x85\xa0\xad\u034f\u061c\u1680\u180e\u2028\u2029\u3000\u2800\u3164\ufeff"
-BLANKS += "".join(map(chr, (*range(0x2000, 0x2010), *range(0x202A, 0x2030), *range(0x205F, 0x2070))))
 Rows = Iterator[tuple[int, dict[str, Any]]]
 
 
@@ -64,6 +60,12 @@ class Table:
     notes: tuple[str, ...] = ()
     where: Callable[[int], str] | None = None
 
+    def __post_init__(self) -> None:
+        """CourseError where the name of a column can't be written down."""
+        for column in self.columns:
+            if fault := text_fault(str(column)):
+                raise CourseError(f"{self.path}: the name of the column {str(column)[:40]!r} {fault}.")
+
     def __iter__(self) -> Rows:
         return self.read()
 
@@ -72,30 +74,11 @@ class Table:
         return self.where(number) if self.where else f"{self.path}, {self.unit} {number}"
 
 
-def must_exist(path: Path) -> None:
-    """CourseError where there is no such file, or an empty one."""
-    try:
-        there = path.exists()
-    except OSError as error:
-        raise CourseError(f"{str(path)[:200]!r} can't be a path ({error.strerror}); check it.") from None
-    except ValueError:  # a NUL
-        raise CourseError(f"{str(path)[:200]!r} can't be a path; check it.") from None
-    if not there:
-        raise CourseError(f"{path} doesn't exist; check the path (the course's own data is called 'course').")
-    if path.is_file() and path.stat().st_size == 0:
-        raise CourseError(f"{path} is empty; fill it or name another file.")
-
-
-def suffix_of(path: Path) -> str:
-    """The suffix that tells the kind of a file, in lower case, that of compression aside."""
-    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
-
-
 def open_table(path: str | Path, encoding: str | None = None, header: Sequence[str] | None = None) -> Table:
     """Open a file as a table; its head is read, its rows not yet.
 
     Args:
-        path: of a file with one of `SUFFIXES`, or one of these and `.gz`.
+        path: of a file with one of `SUFFIXES`, or one of these and `.gz`; or of a folder that `datasets` saved.
         encoding: of a text file; None is UTF-8, or UTF-16 where its mark says so, else cp1252.
         header: names of the columns of a text file that has none.
 
@@ -105,6 +88,8 @@ def open_table(path: str | Path, encoding: str | None = None, header: Sequence[s
     path = Path(path).expanduser()
     must_exist(path)
     suffix = suffix_of(path)
+    if (path / "state.json").is_file():
+        return of_dataset(path, saved(path))
     if suffix not in SUFFIXES:
         raise CourseError(
             f"{path}: tables are read from .csv, .tsv or .jsonl, .json and .parquet; rename or convert the file."
@@ -119,30 +104,6 @@ def open_table(path: str | Path, encoding: str | None = None, header: Sequence[s
     if suffix == ".txt":
         return Table(path, ("text",), "line", lambda: _lines(path, encoding), headed=False, notes=notes)
     return _csv(path, encoding, notes, tab=suffix == ".tsv", header=header)
-
-
-def text_fault(text: str) -> str | None:
-    """What no tokenizer can take in a text, and the mend; None where there is nothing."""
-    if "\0" in text:
-        return (
-            "holds a NUL character; take it out (every other character a NUL: it is UTF-16, name it with encoding=)"
-            if text.count("\0") > 1
-            else "holds a NUL character; take it out"
-        )
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            return (
-                f"holds half a character (the lone surrogate U+{ord(text[error.start]):04X}, as a cut emoji leaves); "
-                "take it out"
-            )
-    return None
-
-
-def is_blank(text: str) -> bool:
-    """Whether nothing of a text can be seen."""
-    return not text.strip(BLANKS)
 
 
 def hint(needed: str, columns: Sequence[str]) -> str:
@@ -188,90 +149,6 @@ def joined(tables: Sequence[Table]) -> Table:
     )
 
 
-# Bytes and text
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
-    """A file's bytes, unpacked where it is gzip, whatever its name says.
-
-    Raises:
-        CourseError: it can't be read, or is a broken or another archive.
-    """
-    try:
-        with path.open("rb") as raw:
-            magic = raw.read(4)
-            raw.seek(0)
-            if magic == b"PK\x03\x04":
-                raise CourseError(f"{path} is a zip archive (as .xlsx is); unpack it, or save the sheet as .csv.")
-            if magic[:2] == b"\x1f\x8b":
-                with gzip.GzipFile(fileobj=raw) as unpacked:
-                    yield cast(IO[bytes], unpacked)
-            else:
-                yield raw
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise CourseError(f"{path} is no whole gzip file ({error}); pack it again.") from None
-    except OSError as error:
-        raise CourseError(f"{path} can't be read: {error.strerror or error}.") from None
-
-
-def decoding(path: Path, asked: str | None) -> tuple[str, tuple[str, ...]]:
-    """The encoding of a text file, and what is to be said of it.
-
-    Raises:
-        CourseError: there is no encoding of that name, or the file is in neither of those that are tried.
-    """
-    if asked:
-        try:
-            b"".decode(asked)
-            codecs.lookup(asked)
-        except LookupError:
-            raise CourseError(f"There is no encoding {asked!r}; write utf-8, utf-16, cp1252, ...") from None
-        return asked, ()
-    with opened(path) as file:
-        head = file.read(4)
-        for mark, name in MARKS:
-            if head.startswith(mark):
-                return name, ()
-        utf8, western, line, piece = codecs.getincrementaldecoder("utf-8")(), True, 1, head
-        first: str | None = None
-        valid = True
-        fault = ""
-        while True:
-            if valid:
-                try:
-                    utf8.decode(piece, final=not piece)
-                except UnicodeDecodeError:
-                    valid = False
-            if western and not piece.isascii():
-                try:
-                    piece.decode("cp1252")
-                except UnicodeDecodeError as error:
-                    western = False
-                    there = line + piece[: error.start].count(b"\n")
-                    fault = f"line {there}: byte 0x{piece[error.start]:02x}"
-            if not valid and not western:
-                raise CourseError(
-                    f"{path}, {fault} is neither UTF-8 nor cp1252; save the file as UTF-8, or name its encoding."
-                )
-            if not piece:
-                break
-            line += piece.count(b"\n")
-            piece = file.read(PIECE)
-    if valid:
-        return "utf-8", ()
-    with opened(path) as file:
-        first = next((row.decode("cp1252").strip() for row in file if not row.isascii()), "")
-    return "cp1252", (f"{path.name} isn't UTF-8; read as cp1252 (Western Windows): {first[:80]!r}. "
-                      "Where that looks wrong, name its encoding with encoding=.",)  # fmt: skip
-
-
-@contextlib.contextmanager
-def _text(path: Path, encoding: str) -> Iterator[TextIO]:
-    with opened(path) as raw:
-        yield io.TextIOWrapper(cast(Any, raw), encoding=encoding, newline="")
-
-
 T = TypeVar("T")
 
 
@@ -283,10 +160,6 @@ def _progress(path: Path, rows: Iterator[T]) -> Iterator[T]:
 
     size = f"{path.stat().st_size / 1e9:.2f} GB"
     return iter(tqdm(rows, unit="row", unit_scale=True, desc=f"reading {path.name} ({size})", mininterval=0.5))
-
-
-def _undecoded(path: Path, after: int, encoding: str) -> CourseError:
-    return CourseError(f"{path}, after line {after}: it isn't {encoding}; name its encoding with encoding=.")
 
 
 # CSV and TSV
@@ -304,13 +177,13 @@ class Dialect:
 
 def _csv(path: Path, encoding: str, notes: tuple[str, ...], *, tab: bool, header: Sequence[str] | None) -> Table:
     skip = 0
-    with _text(path, encoding) as file:
+    with opened_text(path, encoding) as file:
         try:
             head = next((line for line in file if not is_blank(line)), "")
             if not tab and re.fullmatch(r"sep=.\s*", head):  # Excel's own line
                 skip, head = 1, next((line for line in file if not is_blank(line)), "")
         except UnicodeDecodeError:
-            raise _undecoded(path, 0, encoding) from None
+            raise undecoded(path, 0, encoding) from None
     dialect = Dialect(encoding, "\t" if tab else _delimiter(head), not tab, skip)
     if header is not None:
         columns = tuple(header)
@@ -337,7 +210,7 @@ def _once(path: Path, line: int, columns: Sequence[str]) -> None:
 
 def _csv_cells(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(LONGEST_CELL)
-    with _text(path, dialect.encoding) as file:
+    with opened_text(path, dialect.encoding) as file:
         if dialect.quoted:
             reader = csv.reader(file, delimiter=dialect.delimiter, strict=True)
         else:
@@ -354,7 +227,7 @@ def _csv_cells(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
         except csv.Error as error:
             raise CourseError(f"{path}, line {before + 1}: {error}; check the quotation marks there.") from None
         except UnicodeDecodeError:
-            raise _undecoded(path, before, dialect.encoding) from None
+            raise undecoded(path, before, dialect.encoding) from None
 
 
 def _csv_rows(path: Path, dialect: Dialect, columns: tuple[str, ...] | None = None) -> Rows:
@@ -367,22 +240,6 @@ def _csv_rows(path: Path, dialect: Dialect, columns: tuple[str, ...] | None = No
         if len(cells) != len(columns):
             raise CourseError(f"{path}, line {line}: {len(cells)} columns where the header has {len(columns)}; {mend}")
         yield line, dict(zip(columns, cells, strict=True))
-
-
-def text_lines(path: Path, encoding: str) -> Iterator[str]:
-    """The lines of a text file, as they are.
-
-    Raises:
-        CourseError: it can't be read, or isn't in that encoding.
-    """
-    with _text(path, encoding) as file:
-        number = 0
-        try:
-            for line in file:
-                number += 1
-                yield line
-        except UnicodeDecodeError:
-            raise _undecoded(path, number, encoding) from None
 
 
 def _lines(path: Path, encoding: str) -> Rows:
@@ -419,8 +276,7 @@ def _json_fault(where: str, error: Exception, mend: str) -> CourseError:
 
 
 def _jsonl_rows(path: Path, encoding: str) -> Rows:
-    with opened(path) as raw:
-        file = io.TextIOWrapper(cast(Any, raw), encoding=encoding, newline="\n")
+    with opened_text(path, encoding, "\n") as file:
         yield from _progress(path, _jsonl_objects(path, encoding, file))
 
 
@@ -438,7 +294,7 @@ def _jsonl_objects(path: Path, encoding: str, file: TextIO) -> Rows:
                 raise CourseError(f"{path}, line {number}: not a JSON object; one object a line.")
             yield number, row
     except UnicodeDecodeError:
-        raise _undecoded(path, number, encoding) from None
+        raise undecoded(path, number, encoding) from None
 
 
 def _jsonl(path: Path, encoding: str, notes: tuple[str, ...]) -> Table:
@@ -462,11 +318,11 @@ def _json(path: Path, encoding: str, notes: tuple[str, ...]) -> Table:
 
 
 def _start(path: Path, encoding: str) -> str:
-    with _text(path, encoding) as file:
+    with opened_text(path, encoding) as file:
         try:
             return file.read(PIECE).lstrip(BLANKS)
         except UnicodeDecodeError:
-            raise _undecoded(path, 0, encoding) from None
+            raise undecoded(path, 0, encoding) from None
 
 
 def starts_as_object(path: Path, encoding: str | None = None) -> bool:
@@ -492,11 +348,11 @@ def json_object(path: Path, encoding: str | None = None) -> Any:
     Raises:
         CourseError: it isn't JSON.
     """
-    with _text(path, encoding or decoding(path, None)[0]) as file:
+    with opened_text(path, encoding or decoding(path, None)[0]) as file:
         try:
             return DECODER.decode(file.read().strip())
         except UnicodeDecodeError:
-            raise _undecoded(path, 0, encoding or "utf-8") from None
+            raise undecoded(path, 0, encoding or "utf-8") from None
         except (ValueError, RecursionError) as error:
             line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
             raise _json_fault(f"{path}{line}", error, "write it again with a JSON library.") from None
@@ -519,7 +375,7 @@ def rows_of(path: Path, made: Any, notes: tuple[str, ...] = ()) -> Table:
 
 def _array_rows(path: Path, encoding: str) -> Rows:
     """(row number, object) of a JSON array, which is never in memory as a whole."""
-    with _text(path, encoding) as file:
+    with opened_text(path, encoding) as file:
         yield from _progress(path, _array_objects(path, encoding, file))
 
 
@@ -539,7 +395,7 @@ def _array_objects(path: Path, encoding: str, file: TextIO) -> Rows:
             try:
                 more = "" if hopeless else file.read(max(PIECE, len(held) - at))
             except UnicodeDecodeError:
-                raise _undecoded(path, number, encoding) from None
+                raise undecoded(path, number, encoding) from None
             if not more:
                 raise _json_fault(f"{path}, row {number + 1}", error, "write a list of objects.") from None
             held, at = held[at:] + more, 0
@@ -568,12 +424,15 @@ def parquet_file(path: Path) -> Any:
     try:
         with path.open("rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
+        source: Any = path
         if packed:
             with opened(path) as file:
-                return pq.ParquetFile(pa.BufferReader(file.read()))
-        return pq.ParquetFile(path)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise CourseError(f"{path}: it is no Parquet file, or not a whole one ({error}).") from None
+                source = pa.BufferReader(file.read())
+        found = pq.ParquetFile(source)
+        found.schema_arrow.names  # noqa: B018, that of a broken file can't be decoded
+        return found
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise CourseError(f"{path}: it is no Parquet file, or not a whole one ({_said(error)}).") from None
 
 
 def _parquet(path: Path) -> Table:
@@ -590,23 +449,64 @@ def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Rows:
     file = parquet_file(path)
     try:
         for batch in file.iter_batches(batch_size=1024, columns=columns):
-            names = [name.strip(BLANKS) for name in batch.schema.names]
-            for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                number += 1
-                yield number, dict(zip(names, values, strict=True))
+            yield from _batch(path, number, batch)
+            number += len(batch)
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise CourseError(f"{path}, after row {number}: it can't be read on ({error}).") from None
+        raise CourseError(f"{path}, after row {number}: it can't be read on ({_said(error)}).") from None
+
+
+def _batch(path: Path, before: int, batch: Any) -> Rows:
+    """(row number, row) of a batch of Arrow; `before` rows were read already."""
+    import pyarrow as pa
+
+    names = [name.strip(BLANKS) for name in batch.schema.names]
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid:
+        for place, (name, column) in itertools.product(range(len(batch)), zip(names, batch.columns, strict=True)):
+            try:
+                column.slice(place, 1).validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise CourseError(
+                    f"{path}, row {before + place + 1}: {name} can't be read, as where half a character of a cut emoji "
+                    f"is in it; take it out ({_said(error)})."
+                ) from None
+        raise
+    for number, values in enumerate(zip(*(column.to_pylist() for column in batch.columns), strict=True), before + 1):
+        yield number, dict(zip(names, values, strict=True))
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def saved(folder: Path) -> Any:
+    """What `datasets` saved into a folder: a `Dataset`, or a `DatasetDict`.
+
+    Raises:
+        CourseError: it is no such folder, or not a whole one.
+    """
+    import datasets
+
+    try:
+        return datasets.load_from_disk(str(folder))
+    except Exception as error:  # what a broken folder raises has no common class
+        raise CourseError(
+            f"{folder}: it is no data set that `datasets` saved, or not a whole one ({_said(error)})."
+        ) from None
 
 
 def of_dataset(path: Path, rows: Any) -> Table:
     """A `datasets.Dataset` as a table; `path` is what an error names."""
+    import pyarrow as pa
 
     def read() -> Rows:
         number = 0
-        for batch in rows.with_format(None).iter(batch_size=256):
-            names = list(batch)
-            for values in zip(*batch.values(), strict=True):
-                number += 1
-                yield number, dict(zip(names, values, strict=True))
+        try:
+            for batch in rows.with_format("arrow").iter(batch_size=1024):
+                yield from _batch(path, number, batch)
+                number += len(batch)
+        except (pa.ArrowException, OSError, UnicodeError) as error:
+            raise CourseError(f"{path}, after row {number}: it can't be read on ({_said(error)}).") from None
 
-    return Table(path, tuple(rows.column_names), "row", read)
+    return Table(path, tuple(name.strip(BLANKS) for name in rows.column_names), "row", read)

@@ -25,7 +25,8 @@ import torch
 from tqdm.auto import tqdm
 
 from helpers import models
-from helpers.data.rows import SUFFIXES, is_blank, open_table, suffix_of, text_fault
+from helpers.data.characters import is_blank, suffix_of, text_fault
+from helpers.data.rows import SUFFIXES, open_table
 from helpers.encode import encode
 from helpers.encode.batching import RowError
 from helpers.errors import CourseError

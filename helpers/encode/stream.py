@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from helpers import files, models
 from helpers.data import rows
+from helpers.data.characters import suffix_of, text_fault
 from helpers.encode import TOKEN_BUDGET, encode
 from helpers.encode.batching import RowError
 from helpers.errors import CourseError
@@ -180,20 +181,20 @@ def _fingerprint(source: Path, column: str) -> tuple[str, int | None]:
         raise CourseError(
             f"{source}: there is no {column!r}; it has {', '.join(table.columns)}. Name one with column=."
         )
-    known = rows.parquet_file(source).metadata.num_rows if rows.suffix_of(source) == ".parquet" else None
+    known = rows.parquet_file(source).metadata.num_rows if suffix_of(source) == ".parquet" else None
     return files.sha256(source), known
 
 
 def _texts(source: Path, column: str) -> Iterator[str]:
     """The texts of a source, one after the other, empty lines passed over."""
     table = rows.open_table(source)
-    found = rows.parquet_rows(source, [column]) if rows.suffix_of(source) == ".parquet" else iter(table)
+    found = rows.parquet_rows(source, [column]) if suffix_of(source) == ".parquet" else iter(table)
     for number, row in found:
         text = row.get(column)
         if not isinstance(text, str):
             raise CourseError(
                 f"{table.place(number)}: {column!r} holds {text!r}, which is no text; mend or drop the row."
             )
-        if fault := rows.text_fault(text):
+        if fault := text_fault(text):
             raise CourseError(f"{table.place(number)}: {column!r} {fault}.")
         yield text

@@ -1095,13 +1095,3 @@ def test_columns_encoding_and_limit_reach_the_reader(tmp_path: Path) -> None:
         )
     )
     assert report.data.gold is not None and len(report.data.gold) == 10
-
-
-def test_texts_without_labels_are_refused_before_any_model_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "alone.csv"
-    path.write_text("text\nthe cat sat\na dog ran\nrates rose\n", encoding="utf-8")
-    monkeypatch.setattr(models, "load", lambda *args, **options: pytest.fail("loaded"))
-    with pytest.raises(CourseError, match="holds texts alone, and without labels"):
-        benchmark.run(Settings(models=(TFIDF,), dataset=str(path), device="cpu", output_dir=tmp_path / "results"))
