@@ -182,8 +182,8 @@ class Choice:
             said = f"It excludes nobody: all {len(seen)} that have both figures are on the front, so measure them all."
         else:
             said = f"On the front: {', '.join(front)}. Beaten by another: {', '.join(beaten)}."
-        unplaced = [_short(n) for n in shown.index.difference(seen.index, sort=False)]
-        return f"{said} Without a place, since a figure is missing: {', '.join(unplaced)}." if unplaced else said
+        unplaced = len(shown) - len(seen)
+        return f"{said} {unplaced} more have no place, since a figure of theirs is unknown." if unplaced else said
 
 
 def _placed(scores: list[float], rates: list[float], noise: float) -> list[Place]:
