@@ -29,11 +29,11 @@ from helpers.benchmark.parameters import Settings
 from helpers.benchmark.progress import Progress
 from helpers.benchmark.report import MEASURES, Data, Report, Result, Scored, writing
 from helpers.bundled import cache
-from helpers.encode import ways
 from helpers.errors import CourseError
 from helpers.measure import comparing, metrics, speed
 from helpers.measure.environment import environment
 from helpers.measure.metrics import Estimate
+from helpers.models.loading import way
 
 TOP_K = 100
 SIDE_BY_SIDE = 0.5  # of the memory that is free at the start, for models that are timed in the same rounds
@@ -139,7 +139,7 @@ class _Session:
     def look_up(self, name: str) -> None:
         """Note a name that nothing can be loaded by, and say so, before any model is run."""
         try:
-            ways.split(name, self.settings.source)
+            way(name, self.settings.source)
         except CourseError as reason:
             self.unavailable[name] = str(reason)
             self.say(f"{self.head(name)}: left out. {reason}")
@@ -195,7 +195,7 @@ class _Session:
         """A model, held if there is room for it beside the others, and the seconds that loading took."""
         self.begin(f"{self.head(name)}: loading")
         start = time.perf_counter()
-        model = ways.load(
+        model = models.load(
             name,
             source=self.settings.source,
             device=self.settings.device,

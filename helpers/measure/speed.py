@@ -25,9 +25,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from helpers.encode.batching import TOKEN_BUDGET, batches
 from helpers.encode.tokens import token_counts
-from helpers.encode.unpadded import packed
 from helpers.errors import CourseError
 from helpers.measure.metrics import CONFIDENCE, Estimate
+from helpers.models.unpadded import packed
 
 BATCHES = 16
 BUDGET_S = 45.0

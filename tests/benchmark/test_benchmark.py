@@ -224,7 +224,13 @@ def test_speed_above_the_cap_earns_nothing_more_and_the_cap_is_a_parameter() -> 
 def test_the_front_holds_what_nothing_else_beats_at_both(
     quality: list[float], rates: list[float], front: list[bool]
 ) -> None:
-    assert ranking.pareto_front(quality, rates) == front
+    made = ranking.placed(
+        quality,
+        rates,
+        better=lambda one, other: quality[one] > quality[other],
+        faster=lambda one, other: rates[one] > rates[other],
+    )
+    assert [bool(place.front) for place in made] == front
 
 
 def compared(ranks_better: dict[tuple[int, int], bool], scores: tuple[float, ...]) -> Comparison:

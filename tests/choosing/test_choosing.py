@@ -241,7 +241,7 @@ def test_search_is_chosen_by_the_mean_of_retrieval_which_turns_the_order_round()
     )
     assert everything[0] < everything[1] and retrieval[0] > retrieval[1]  # type: ignore[operator]
     made = choose(Needs("MTEB(Multilingual, v2)", search=True)).table()
-    assert list(made)[0] == "MTEB(Multilingual, v2), retrieval"
+    assert next(iter(made)) == "MTEB(Multilingual, v2), retrieval"
     assert made.iloc[:, 0][granite.hub_id] == granite.multilingual_v2_retrieval == 64.0
 
 

@@ -1,4 +1,4 @@
-"""The ways to run a model's weights that a name can ask for behind its `@`: `all-MiniLM-L6-v2@openvino-int8`.
+"""Other ways to run a model, for which a name asks behind an `@`: `all-MiniLM-L6-v2@openvino-int8`.
 
 A way makes a Sentence Transformers model of another, so that whatever takes the one takes the other.
 """
@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from helpers import models
 from helpers.bundled import quiet
 from helpers.bundled.builders import quantised_onnx, run_onnx
 from helpers.bundled.runtime import RuntimeTransformer
-from helpers.encode.openvino import only_bert, to_openvino
-from helpers.encode.unpadded import Unpadded, runs_unpadded
-from helpers.errors import CourseError, nearest
-from helpers.models.loading import way
+from helpers.errors import CourseError
+from helpers.models.device import precision
+from helpers.models.openvino import only_bert, to_openvino
+from helpers.models.unpadded import Unpadded, runs_unpadded
 
 
 def to_onnx_int8(model: SentenceTransformer) -> SentenceTransformer:
@@ -55,7 +54,7 @@ class UnpaddedTransformer(RuntimeTransformer):
 
     def __init__(self, model: SentenceTransformer) -> None:
         computed: Any = Unpadded(model)
-        super().__init__(computed, model[0], precision=models.precision(model))
+        super().__init__(computed, model[0], precision=precision(model))
         self.dims = int(model.get_embedding_dimension() or 0)
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -79,42 +78,3 @@ WAYS: dict[str, Callable[[SentenceTransformer], SentenceTransformer]] = {
     "onnx-int8": to_onnx_int8,
     "unpadded": to_unpadded,
 }
-
-
-def split(name: str, source: models.Source = "auto") -> tuple[str, str | None]:
-    """A model's name and the way to run it, None for as it is; decided before anything heavy is done.
-
-    Raises:
-        CourseError: there is no such model, or no such way.
-    """
-    base, at, asked = name.rpartition("@")
-    if at and asked in WAYS:
-        way(base, source)
-        return base, asked
-    try:
-        way(name, source)
-    except CourseError:
-        if not at or "/" in asked or not asked.strip("0123456789abcdef"):  # a folder's name, or part of a revision
-            raise
-        way(base, source)
-        raise CourseError(
-            f"There is no way {asked!r} to run a model.{nearest(asked, list(WAYS))} After the @ of a name can stand: "
-            f"{', '.join(WAYS)}."
-        ) from None
-    return name, None
-
-
-def load(name: str, **options: Any) -> SentenceTransformer:
-    """`models.load` for a name that may ask for a way to run it.
-
-    Raises:
-        CourseError: as `models.load`; no such way, or one that doesn't suit the model.
-    """
-    base, asked = split(name, options.get("source", "auto"))
-    model = models.load(base, **options)
-    if asked is None:
-        return model
-    made = WAYS[asked](model)
-    known = models.weights(model)
-    models.mark(made, models.Weights(known.kind, f"{known.detail}; run by {asked}"))
-    return made
