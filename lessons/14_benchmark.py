@@ -13,7 +13,7 @@
 # `make run` leaves them, and all code, out of `results/benchmark.html`.
 
 # %% tags=["parameters"]
-models: str = "bundled"  # names with commas between; "bundled" is every offline model; the first is the reference
+models: str = "bundled"  # names with commas, also name@unpadded, @openvino-int8, ...; the first is the reference
 dataset: str = "course"  # "course", "docstrings", a table, a BEIR folder, TREC files, mteb:NAME, hf:org/name@revision
 columns: str = "auto"  # which column is which, where names don't tell; the README has the form
 encoding: str = "auto"  # of the file, where it isn't UTF-8, such as cp1252
