@@ -22,14 +22,10 @@ usd_per_engineering_hour: float = 100.0  # your own figure; this one is an assum
 
 # %%
 import platform
-import random
-import statistics
 import textwrap
-import time
 
 import numpy as np
 import pandas as pd
-import torch
 from tokenizers import ByteLevelBPETokenizer
 
 from helpers import catalog, costs, data, load
@@ -236,28 +232,19 @@ pd.Series(each, name="US dollars per million texts of 100 tokens").sort_values()
 # %% [markdown]
 # Compare only models that are as good on your data (lesson 08): a small model of your own isn't a large one of theirs.
 #
-# ## Your throughput, measured
+# ## The throughput of a core
 #
-# A stated speed is somebody else's. Measure: MiniLM here, on a draw from the mixed texts, on one core of this
-# machine. The clock is the CPU's own: it counts the seconds that the processor worked for this notebook, so that
-# other programs disturb it little. The median of five runs, after a warm-up.
+# A stated speed is somebody else's. The course keeps one table of measured speeds, and every lesson that states tokens
+# a second takes them from there: one CPU thread, plain PyTorch in float32, texts of one length, so that none is padded.
+# (Random weights in the right shape; speed doesn't depend on their values.) Your mixture of lengths is slower, and
+# lesson 10 mends that; your machine is another one, so measure there: `python -m benchmarks.twins all-MiniLM-L6-v2`.
 
 # %%
-torch.set_num_threads(1)  # threads that wait for others would be counted as well
-sample = random.Random(0).sample(texts, 24)
-
-
-def cpu_seconds() -> float:
-    """CPU seconds that the sample takes."""
-    start = time.process_time()
-    mini.encode(sample, show_progress_bar=False)
-    return time.process_time() - start
-
-
-cpu_seconds()  # the warm-up
-rates = [len(sample) / cpu_seconds() for _ in range(5)]
-a_core = statistics.median(rates)
-print(f"{a_core:.1f} texts/s a core ({min(rates):.1f} to {max(rates):.1f}), {platform.machine()}")
+speeds, _ = twins.speeds()
+run = twins.measured().query("device == 'cpu'").iloc[0]
+print(f"{run.hardware}, {run.threads} thread, {run.dtype}, texts of {run.tokens} tokens, torch {run.torch}, {run.date}")
+a_core = speeds[catalog.card("all-MiniLM-L6-v2").hub_id] / tokens
+print(f"MiniLM: {a_core * tokens:,.0f} tokens/s, so {a_core:.1f} of these texts ({tokens:.0f} tokens) a second a core")
 
 # %% [markdown]
 # The table has a CPU machine, too. It has another processor than this one, so the sum is a method, not a quotation.
@@ -272,19 +259,16 @@ for offer in (small, large):
     print(f"against {offer.name}: {one.break_even(tokens, offer.price_usd)}")
 
 # %% [markdown]
-# So "a CPU is too slow" is a sum as well: it depends on the volume and the model. For other sizes, from measurements
-# that the course keeps (random weights in the right shape; speed doesn't depend on their values). Plain PyTorch on one
-# core, on texts of one length, so that none is padded: with your mixture it is slower, and lesson 10 mends that.
+# So "a CPU is too slow" is a sum as well: it depends on the volume and the model. Other sizes, from the same table:
 
 # %%
-kept = twins.measured().query("device == 'cpu' and dtype == 'float32'").set_index("hub_id")
 names = ("all-MiniLM-L6-v2", "bge-small-en-v1.5", "bge-base-en-v1.5", "bge-large-en-v1.5", "Qwen3-Embedding-0.6B")
-kept = kept.loc[[catalog.card(name).hub_id for name in names], ["tokens_per_s", "hardware"]]
-kept["texts/s"] = (kept.tokens_per_s / tokens).round(1)
-capacity = [costs.capacity_texts_per_month(r, utilisation=0.6, peak_factor=peak_factor) for r in kept["texts/s"]]
-kept["cores for the volume"] = np.ceil(texts_per_month / np.array(capacity)).astype(int)
+sizes = pd.DataFrame({"tokens/s": [speeds[catalog.card(name).hub_id] for name in names]}, index=names)
+sizes["texts/s"] = sizes["tokens/s"] / tokens
+capacity = [costs.capacity_texts_per_month(r, utilisation=0.6, peak_factor=peak_factor) for r in sizes["texts/s"]]
+sizes["cores for the volume"] = np.ceil(texts_per_month / np.array(capacity)).astype(int)
 print(f"{costs.millions(texts_per_month)} texts of {tokens:.0f} tokens a month, peak included")
-kept
+sizes.round(1)
 
 # %% [markdown]
 # ## A region instead of a point
