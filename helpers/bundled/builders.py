@@ -148,7 +148,8 @@ def run_onnx(content: bytes, model: SentenceTransformer) -> SentenceTransformer:
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     encoder = RuntimeTransformer(lambda inputs: session.run(None, inputs)[0], model[0], precision="int8")
-    return SentenceTransformer(modules=[encoder, *list(model)[1:]], device="cpu", prompts=dict(model.prompts))
+    prompts = {name: text or "" for name, text in model.prompts.items()}
+    return SentenceTransformer(modules=[encoder, *list(model)[1:]], device="cpu", prompts=prompts)
 
 
 def tfidf(device: str = "cpu") -> SentenceTransformer:

@@ -31,8 +31,8 @@ def trade_off(choice: Choice) -> Figure:
         axes.text(0.5, 0.5, "no candidate has both figures", transform=axes.transAxes, ha="center")
         axes.set(xticks=[], yticks=[])
         return figure
-    for place, colour, fill, label in KINDS:
-        some = shown[shown["front"] == place]
+    for front, colour, fill, label in KINDS:
+        some = shown[shown["front"] == front]
         if len(some):
             axes.scatter(some[SPEED], some[score], edgecolor=colour, color=fill, marker="o", label=label, zorder=2)
     axes.set_xscale("log")

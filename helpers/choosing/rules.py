@@ -162,7 +162,7 @@ class Choice:
         figures = list(table.columns[:4])
         table[figures] = table[figures].astype(float)
         known = table[figures[:2]].dropna()
-        made = _placed(*(known[figure].tolist() for figure in figures[:2]), noise)
+        made = _placed(known[figures[0]].tolist(), known[figures[1]].tolist(), noise)
         table["front"] = pd.Series([place.front for place in made], index=known.index, dtype=object).reindex(names)
         return table.sort_values(figures[0], ascending=False, kind="stable")
 
