@@ -106,10 +106,10 @@ def main(names: list[str]) -> None:
     device = models.choose_device()
     path = catalog.FACTS / f"measured_{device}.csv"
     rows: dict[str, dict[str, Any]] = {}
-    if names:
+    if names and path.exists():
         with path.open(encoding="utf-8", newline="") as file:
             rows = {row["hub_id"]: row for row in csv.DictReader(file)}
-    else:
+    if not names:
         whole, part = (alone(CHECKED, device, way)["tokens_per_s"] for way in (False, True))
         print(f"{CHECKED}: {whole:.0f} tokens/s run whole, {part:.0f} extrapolated, ratio {part / whole:.3f}")
     for name in (bar := tqdm(names or list(with_twin()), unit="model")):

@@ -58,8 +58,8 @@ pd.DataFrame(
 # %% [markdown]
 # Four kinds of model share the field. (Pooling is how token vectors become one vector: lesson 01.)
 # - **Decoders**: language models put to embedding, in which a token sees only the tokens before it. Qwen3-Embedding
-#   and jina v5 small; harrier starts from such models too. Of F2LLM's and KaLM's insides the catalogue knows only
-#   the size.
+#   and jina v5 small; harrier and the F2LLM that the catalogue can take apart start from such models too. ("Unknown"
+#   in the table: of the insides of the others the catalogue knows only the size.)
 # - **EmbeddingGemma**: from a language model as well, but every token sees both sides, and the vectors are averaged;
 #   in the 300m the mean then passes two dense layers.
 # - **Encoders** in the line of BERT, rebuilt for long texts: ModernBERT (granite r2, gte-modernbert,
