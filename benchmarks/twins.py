@@ -1,6 +1,7 @@
 """Memory and speed of every model that has a twin, kept as `helpers/facts/measured_DEVICE.csv`.
 
-    python -m benchmarks.twins
+    python -m benchmarks.twins            # all
+    python -m benchmarks.twins NAME ...   # these alone; the rows of the others stay
 
 On a CPU: fp32, one thread, and the clock is CPU time, so that a busy machine measures the same. On a
 GPU: bf16, and wall time. Each model runs in a process of its own, so that its peak of memory is its own.
@@ -15,6 +16,7 @@ import csv
 import datetime
 import gc
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -100,22 +102,27 @@ def with_twin() -> Iterator[str]:
         yield facts.hub_id
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
     device = models.choose_device()
-    whole, part = (alone(CHECKED, device, way)["tokens_per_s"] for way in (False, True))
-    print(f"{CHECKED}: {whole:.0f} tokens/s run whole, {part:.0f} extrapolated, ratio {part / whole:.3f}")
-    rows = []
-    for name in (bar := tqdm(list(with_twin()), unit="model")):
+    path = catalog.FACTS / f"measured_{device}.csv"
+    rows: dict[str, dict[str, Any]] = {}
+    if names and path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = {row["hub_id"]: row for row in csv.DictReader(file)}
+    if not names:
+        whole, part = (alone(CHECKED, device, way)["tokens_per_s"] for way in (False, True))
+        print(f"{CHECKED}: {whole:.0f} tokens/s run whole, {part:.0f} extrapolated, ratio {part / whole:.3f}")
+    for name in (bar := tqdm(names or list(with_twin()), unit="model")):
         bar.set_postfix_str(name)
         large = (catalog.card(name).params_total or 0) > LARGE
-        rows.append(alone(name, device, large and device == "cpu"))
-        path = catalog.FACTS / f"measured_{device}.csv"
+        row = alone(name, device, large and device == "cpu")
+        rows[row["hub_id"]] = row
         with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(rows.values())
     print(f"written: {path.name}")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

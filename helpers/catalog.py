@@ -37,6 +37,12 @@ BENCHMARKS: dict[Benchmark, tuple[str, str, int]] = {
     "MTEB(Multilingual, v2)": ("multilingual_v2_computed_mean_task", "multilingual_v2_n_of_131", 130),
 }
 
+# The column of the mean over a benchmark's retrieval tasks alone (10 and 18 of them), where a publisher states one.
+RETRIEVAL: dict[Benchmark, str] = {
+    "MTEB(eng, v2)": "eng_v2_retrieval",
+    "MTEB(Multilingual, v2)": "multilingual_v2_retrieval",
+}
+
 Score = Annotated[float | None, Field(ge=0, le=100)]
 Count = PositiveInt | None
 YesNo = Annotated[bool | None, BeforeValidator(lambda cell: {"yes": True, "no": False, None: None}.get(cell, cell))]
@@ -109,6 +115,9 @@ class Card(BaseModel):
     multilingual_v2_mean_type: Score
     multilingual_v2_n_of_131: Annotated[int | None, Field(ge=0, le=131)]
     published_v2_source: str | None
+    eng_v2_retrieval: Score
+    multilingual_v2_retrieval: Score
+    retrieval_source: str | None
     zero_shot_pct_eng_v2: Score
     zero_shot_pct_multilingual_v2: Score
     notes: str | None

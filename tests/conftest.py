@@ -7,7 +7,6 @@ import tempfile
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["EMBEDDING_COURSE_PROGRESS"] = os.path.join(tempfile.gettempdir(), f"progress-{os.getpid()}.json")
 
-import hypothesis
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -19,9 +18,7 @@ from tests.grading.zoo_report import pytest_terminal_summary  # noqa: F401, a ho
 torch.set_num_threads(1)  # on shared cores, threads that wait for one another take longer than one alone
 
 # For --hypothesis-profile=long, which is looked for before any test is read.
-settings.register_profile("long", max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
-
-hypothesis.settings.register_profile("long", max_examples=1500)  # --hypothesis-profile=long, for the fuzz of data
+settings.register_profile("long", max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
 
 LONG = ("test_jupyterlab", "test_papermill", "test_site", "test_grading")
 

@@ -100,6 +100,13 @@ def test_a_row_with_a_cell_too_many_is_refused_with_its_number(changed: Callable
         cards(path)
 
 
+@pytest.mark.parametrize("path", sorted(FACTS.glob("*.csv")), ids=lambda path: path.stem)
+def test_each_row_of_a_file_of_facts_has_a_cell_for_each_column(path: Path) -> None:
+    with path.open(encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert [row[0] for row in rows if len(row) != len(head)] == []
+
+
 @pytest.mark.parametrize(
     "name",
     ["BAAI/bge-m3", "bge-m3", "BGE-M3", "baai/BGE-m3", "  bge-m3 "],

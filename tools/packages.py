@@ -17,8 +17,13 @@ from helpers.packages import PACKAGED, Packaged
 def named(words: list[str]) -> list[Packaged]:
     """The packaged models among names, with commas or blanks between; all of them, if nothing is named."""
     names = [name for word in words for name in word.split(",")]
-    found = [packaged for name in names if (packaged := packages.find(name))] if names else list(PACKAGED.values())
+    found = [p for name in names if (p := packages.find(_weights(name)))] if names else list(PACKAGED.values())
     return list(dict.fromkeys(found))
+
+
+def _weights(name: str) -> str:
+    """The model whose weights a name asks for: `name@way` is that model, run in another way."""
+    return name if "/" in name else name.partition("@")[0]
 
 
 def get(wanted: list[Packaged]) -> list[str]:

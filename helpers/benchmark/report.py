@@ -5,6 +5,9 @@ Sentences are left to `words`, figures to `plots`.
 
 import contextlib
 import io
+import json
+import re
+import sys
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -85,7 +88,7 @@ class Data:
         texts: how many distinct texts were encoded.
         words: words a text, median and 95th percentile.
         gold: the pairs' labels or graded scores.
-        pair_groups: the cluster of each pair, where pairs share sentences.
+        pair_groups: the cluster of each pair, where pairs share sentences or the file has a column `group`.
         queries: ids of the judged queries.
         query_groups: the cluster of each query, where queries share relevant documents.
         judged: how many documents are relevant to some query, counted for each query.
@@ -374,7 +377,7 @@ def save(report: Report, figure: Any = None) -> list[Path]:
     """Write benchmark.csv (the ranking), benchmark.json (everything) and benchmark.png (the figure).
 
     All are made before the first takes its place, so that a folder holds files of one run; what an earlier run left of
-    models that failed goes.
+    models that failed goes. A report on other data that lies there is moved into a folder of its own, and that is said.
 
     Returns:
         The paths written.
@@ -396,6 +399,7 @@ def save(report: Report, figure: Any = None) -> list[Path]:
         with contextlib.ExitStack() as together:  # each takes its place when the stack unwinds, one after the other
             for name, content in contents.items():
                 together.enter_context(files.replacing(folder / name)).write_bytes(content)
+            _set_aside(folder, report)
         told = " ".join(report.unavailable.values())
         for old in (folder / "errors").glob("*.txt"):
             if old.as_posix() not in told:
@@ -403,6 +407,28 @@ def save(report: Report, figure: Any = None) -> list[Path]:
         with contextlib.suppress(OSError):
             (folder / "errors").rmdir()
     return [folder / name for name in contents]
+
+
+def _set_aside(folder: Path, report: Report) -> None:
+    """Move what `make run` left in a folder out of the way, if it was on other data than this report."""
+    try:
+        old = json.loads((folder / "benchmark.json").read_bytes())
+        name, at = str(old["dataset"]), str(old["at"])
+        if old["dataset_sha256"] == report.dataset_sha256:
+            return
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        name, at = "unknown", "earlier"
+    place = folder / re.sub(r"[^\w.-]+", "_", f"{name}-{at[:19].replace(':', '')}")
+    place.mkdir(exist_ok=True)
+    for file in folder.glob("benchmark.*"):
+        file.replace(place / file.name)
+    print(
+        f"{folder} held a report on other data ('{name}'); it is now in {place.as_posix()}. OUT=folder, or output_dir, "
+        "keeps reports apart.",
+        file=sys.stderr,
+    )
 
 
 def read(folder: str | Path = "results") -> Report:

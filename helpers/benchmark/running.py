@@ -501,7 +501,7 @@ def describe(dataset: data.Dataset) -> Data:
         pairs=len(pairs) if pairs else 0,
         gold=tuple(pairs.gold.tolist()) if pairs else None,
         graded=bool(pairs and pairs.graded),
-        pair_groups=_groups(comparing.linked(pairs.sentence1, pairs.sentence2)) if pairs else None,
+        pair_groups=_pair_groups(pairs) if pairs else None,
         documents=len(search.corpus) if search else 0,
         queries=tuple(search.qrels) if search else (),
         query_groups=_query_groups(search) if search else None,
@@ -511,6 +511,12 @@ def describe(dataset: data.Dataset) -> Data:
 
 def _groups(found: NDArray[np.int64] | None) -> tuple[int, ...] | None:
     return None if found is None else tuple(found.tolist())
+
+
+def _pair_groups(pairs: data.Pairs) -> tuple[int, ...] | None:
+    """Pairs that share a sentence, or a group of the file, belong together."""
+    named = [{("group", name)} if name else set() for name in pairs.group or ()]
+    return _groups(comparing.linked(pairs.sentence1, pairs.sentence2, *([named] if named else [])))
 
 
 def _query_groups(search: data.Retrieval) -> tuple[int, ...] | None:

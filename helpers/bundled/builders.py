@@ -17,7 +17,6 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import (
     Dense,
     Normalize,
-    Pooling,
     StaticEmbedding,
 )
 from sklearn.decomposition import PCA
@@ -27,7 +26,7 @@ from tokenizers import Tokenizer
 
 from helpers import data
 from helpers.bundled.cache import MINILM_SHA256, cached, quiet
-from helpers.bundled.runtime import LastHiddenState, RuntimeTransformer, Vectorizer
+from helpers.bundled.runtime import LastHiddenState, RuntimeTransformer, Vectorizer, bert_inputs
 from helpers.errors import CourseError
 from helpers.files import sha256
 
@@ -129,21 +128,28 @@ def int8(device: str = "cpu") -> SentenceTransformer:
     of the bytes, and CPUs with int8 instructions multiply them faster.
     """
 
-    def build(folder: Path) -> None:
-        from onnxruntime.quantization import QuantType, quantize_dynamic
+    path = cached(f"{MINILM}-int8", lambda folder: quantised_onnx(minilm(), folder / "model.onnx")) / "model.onnx"
+    return run_onnx(path.read_bytes(), minilm())
 
-        with tempfile.TemporaryDirectory() as scratch:
-            exported = Path(scratch) / "model.onnx"
-            _export(minilm(), exported)
-            quantize_dynamic(exported, folder / "model.onnx", weight_type=QuantType.QInt8, per_channel=True)
 
+def quantised_onnx(model: SentenceTransformer, path: Path) -> None:
+    """Write a BERT model's encoder as ONNX with int8 weights."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as scratch:
+        exported = Path(scratch) / "model.onnx"
+        _export(model, exported)
+        quantize_dynamic(exported, path, weight_type=QuantType.QInt8, per_channel=True)
+
+
+def run_onnx(content: bytes, model: SentenceTransformer) -> SentenceTransformer:
+    """A model whose encoder is that of an ONNX file, run by ONNX Runtime; all else is the model's own."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    path = cached(f"{MINILM}-int8", build) / "model.onnx"
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    encoder = RuntimeTransformer(lambda inputs: session.run(None, inputs)[0], minilm()[0], precision="int8")
-    modules = [encoder, Pooling(384, pooling_mode="mean"), Normalize()]
-    return SentenceTransformer(modules=modules, device="cpu")
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    encoder = RuntimeTransformer(lambda inputs: session.run(None, inputs)[0], model[0], precision="int8")
+    prompts = {name: text or "" for name, text in model.prompts.items()}
+    return SentenceTransformer(modules=[encoder, *list(model)[1:]], device="cpu", prompts=prompts)
 
 
 def tfidf(device: str = "cpu") -> SentenceTransformer:
@@ -183,16 +189,15 @@ def _export(model: SentenceTransformer, path: Path) -> None:
     """Write the encoder of a model as ONNX, batch and length free."""
 
     transformer: Any = model[0]
-    sample = transformer.preprocess(["a text", "and a somewhat longer one"])
-    names = ["input_ids", "attention_mask", "token_type_ids"]
+    sample = bert_inputs(transformer.preprocess(["a text", "and a somewhat longer one"]))
     free = {0: torch.export.Dim("batch", min=1, max=4096), 1: torch.export.Dim("length", min=2, max=512)}
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         program: Any = torch.onnx.export(
             LastHiddenState(transformer.model.eval()),
-            tuple(sample[name] for name in names),
+            tuple(sample.values()),
             dynamo=True,
             dynamic_shapes=(free,) * 3,
-            input_names=names,
+            input_names=list(sample),
             output_names=["last_hidden_state"],
             verbose=False,
         )

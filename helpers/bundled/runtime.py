@@ -51,8 +51,7 @@ class RuntimeTransformer(InputModule):
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Token ids to `token_embeddings` of shape (texts, tokens, width)."""
-        names = ("input_ids", "attention_mask", "token_type_ids")
-        states = self.run({name: features[name].numpy() for name in names})
+        states = self.run({name: tensor.numpy() for name, tensor in bert_inputs(features).items()})
         features["token_embeddings"] = torch.from_numpy(states)
         return features
 
@@ -67,6 +66,17 @@ class RuntimeTransformer(InputModule):
             NotImplementedError: always.
         """
         raise NotImplementedError("Rebuilt from its source model, never saved; see helpers.bundled.int8.")
+
+
+def bert_inputs(features: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """A BERT's three inputs in its order; a tokenizer that gives no types of token means type 0 throughout."""
+    ids = features["input_ids"]
+    types = features.get("token_type_ids")
+    return {
+        "input_ids": ids,
+        "attention_mask": features["attention_mask"],
+        "token_type_ids": torch.zeros_like(ids) if types is None else types,
+    }
 
 
 class Vectorizer(InputModule):

@@ -6,8 +6,13 @@ from matplotlib.figure import Figure
 
 from helpers.choosing import SPEED, Choice
 
-FRONT, OFF = "#0072b2", "#d55e00"  # Okabe and Ito, colour-blind safe
+FRONT, OFF = "#0072b2", "#7f7f7f"  # Okabe and Ito, colour-blind safe
 LINE = 0.2  # inches a name takes
+KINDS = (
+    ("yes", FRONT, FRONT, "on the front"),
+    ("not told apart", FRONT, "white", "not told apart from the front"),
+    ("", OFF, OFF, "beaten by another candidate"),
+)
 
 
 def trade_off(choice: Choice) -> Figure:
@@ -16,25 +21,20 @@ def trade_off(choice: Choice) -> Figure:
     Names stand in a column at the right, best score first, each tied to its point, so that however
     many there are, none is cut and none covers another.
     """
-    score = choice.needs.benchmark
+    score = choice.needs.score
     shown = choice.table().dropna(subset=["front"])
     height = max(4.5, LINE * len(shown) + 1.2)
     figure, axes = plt.subplots(figsize=(9, height), layout="constrained")
     plt.close(figure)
-    axes.set(xlabel="tokens/s of the twin (one CPU core, log scale)", ylabel=f"{score}, mean over tasks")
+    axes.set(xlabel="tokens/s of the twin (one CPU core, log scale)", ylabel=f"{score}, mean over its tasks")
     if shown.empty:
         axes.text(0.5, 0.5, "no candidate has both figures", transform=axes.transAxes, ha="center")
         axes.set(xticks=[], yticks=[])
         return figure
-    on_front = shown["front"].astype(bool)
-    front = shown[on_front].sort_values(SPEED)
-    axes.step(front[SPEED], front[score], where="pre", color=FRONT, alpha=0.6)
-    for some, colour, marker, label in (
-        (front, FRONT, "o", "on the front"),
-        (shown[~on_front], OFF, "s", "beaten by another candidate"),
-    ):
+    for front, colour, fill, label in KINDS:
+        some = shown[shown["front"] == front]
         if len(some):
-            axes.scatter(some[SPEED], some[score], color=colour, marker=marker, label=label, zorder=2)
+            axes.scatter(some[SPEED], some[score], edgecolor=colour, color=fill, marker="o", label=label, zorder=2)
     axes.set_xscale("log")
     axes.margins(x=0.08, y=0.08)
     low, high = axes.get_ylim()
@@ -42,7 +42,7 @@ def trade_off(choice: Choice) -> Figure:
     for (name, row), place in zip(shown.iterrows(), places, strict=True):
         colour = FRONT if row["front"] else OFF
         _name(axes, str(name).split("/")[1], (row[SPEED], row[score]), place, colour)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
     return figure
 
 

@@ -11,12 +11,13 @@ from math import inf
 
 import pandas as pd
 
-from helpers.catalog import BENCHMARKS, Benchmark, Card, cards
+from helpers.catalog import BENCHMARKS, RETRIEVAL, Benchmark, Card, cards
 from helpers.errors import CourseError
-from helpers.measure.ranking import pareto_front
+from helpers.measure.ranking import Place, placed
 from helpers.models import twins
 
 SPEED = "tokens/s (twin, CPU)"
+LEAD = 1.5  # points; two publications of one model's mean differ by up to 1.2, so that a smaller lead tells nothing
 COMMERCIAL = {"apache-2.0": True, "mit": True, "cc-by-nc-4.0": False}
 
 # The column of each benchmark's zero-shot share, where mteb states one.
@@ -32,6 +33,7 @@ class Needs:
 
     Attributes:
         benchmark: the one whose published mean is traded against speed, by its exact name.
+        search: whether the use is search, so that the mean over the benchmark's retrieval tasks alone counts.
         commercial: whether the licence must allow use in a business.
         languages: how many languages the model must claim, at least. The catalogue counts them and
             doesn't name them: look up yours.
@@ -49,14 +51,23 @@ class Needs:
     tokens: int = 1
     memory_mb: float | None = None
     remote_code: bool = False
+    search: bool = False
 
     def __post_init__(self) -> None:
         if self.benchmark not in BENCHMARKS:
             raise CourseError(f"benchmark is {self.benchmark!r}; it must be one of {'; '.join(BENCHMARKS)}.")
+        if self.search and self.benchmark not in RETRIEVAL:
+            known = "; ".join(RETRIEVAL)
+            raise CourseError(f"The catalogue has no mean of retrieval on {self.benchmark}; name one of {known}.")
         for name in ("languages", "tokens", "memory_mb"):
             value = getattr(self, name)
             if value is not None and not value >= 1:
                 raise CourseError(f"{name} is {value!r}; it must be at least 1.")
+
+    @property
+    def score(self) -> str:
+        """What the score is called that these needs trade against speed."""
+        return f"{self.benchmark}{', retrieval' if self.search else ''}"
 
 
 @dataclass(frozen=True)
@@ -128,16 +139,17 @@ class Choice:
     excluded: dict[str, tuple[str, ...]]
 
     def table(self) -> pd.DataFrame:
-        """The trade-off: one row a candidate, those without a complete run last; NaN and NA are unknown.
+        """The trade-off: one row a candidate, those without a score last; NaN and NA are unknown.
 
-        The score is the mean over the tasks of one benchmark, 0 to 100, complete runs only; the zero-shot
-        share is the percentage of those tasks that the model wasn't trained on. Tokens a second were
-        measured on the model's twin on a CPU (`twins.measured`). `front` says whether no other candidate
-        is as good and as fast and better at one; NA where a figure is missing.
+        The score is the mean over the tasks of one benchmark, 0 to 100: all of them, complete runs only, or those of
+        retrieval as published. The zero-shot share is the percentage of all tasks that the model wasn't trained on.
+        Tokens a second were measured on twins on a CPU (`twins.speeds`). `front` is a `Place`'s: "yes", "not told
+        apart", or "" for a model that another beats; NA where a figure is missing. A published mean comes without an
+        interval, so a model is told to be better by `LEAD`, and to be faster by more than equal twins differ.
         """
-        speeds = twins.measured().query("device == 'cpu' and dtype == 'float32'").set_index("hub_id").tokens_per_s
+        speeds, noise = twins.speeds()
         columns = {
-            self.needs.benchmark: [score(c, self.needs.benchmark) for c in self.candidates],
+            self.needs.score: [score(c, self.needs.benchmark, search=self.needs.search) for c in self.candidates],
             SPEED: [speeds.get(c.hub_id) for c in self.candidates],
             "zero-shot (%)": [zero_shot(c, self.needs.benchmark) for c in self.candidates],
             "float32 weights (MB)": [weights_mb(c) for c in self.candidates],
@@ -150,18 +162,51 @@ class Choice:
         figures = list(table.columns[:4])
         table[figures] = table[figures].astype(float)
         known = table[figures[:2]].dropna()
-        front = pareto_front(known[figures[0]].tolist(), known[figures[1]].tolist())
-        table["front"] = pd.Series(front, index=known.index, dtype="boolean").reindex(names)
+        made = _placed(known[figures[0]].tolist(), known[figures[1]].tolist(), noise)
+        table["front"] = pd.Series([place.front for place in made], index=known.index, dtype=object).reindex(names)
         return table.sort_values(figures[0], ascending=False, kind="stable")
 
     def front(self) -> list[str]:
-        """The hub ids on the front of score and speed, best score first."""
+        """The hub ids that no other candidate is told to beat in score and speed, best score first."""
+        shown = self.table()["front"].dropna()
+        return [str(name) for name, front in shown.items() if front]
+
+    def verdict(self) -> str:
+        """What the trade-off says, in words: whom it leaves, whom it puts out, and who can't be placed."""
         shown = self.table()
-        return [str(name) for name in shown.index[shown["front"].fillna(False)]]
+        seen = shown["front"].dropna()
+        front, beaten = [_short(n) for n in seen.index[seen != ""]], [_short(n) for n in seen.index[seen == ""]]
+        if seen.empty:
+            said = "Nobody has both figures, so this decides nothing."
+        elif not beaten:
+            said = f"It excludes nobody: all {len(seen)} that have both figures are on the front, so measure them all."
+        else:
+            said = f"On the front: {', '.join(front)}. Beaten by another: {', '.join(beaten)}."
+        unplaced = len(shown) - len(seen)
+        return f"{said} {unplaced} more have no place, since a figure of theirs is unknown." if unplaced else said
 
 
-def score(card: Card, benchmark: Benchmark) -> float | None:
-    """The mean over a benchmark's tasks, 0 to 100; None without a complete run."""
+def _placed(scores: list[float], rates: list[float], noise: float) -> list[Place]:
+    return placed(
+        scores,
+        rates,
+        lambda one, other: scores[one] >= scores[other] + LEAD,
+        lambda one, other: rates[one] > rates[other] * noise,
+    )
+
+
+def _short(name: object) -> str:
+    return str(name).split("/")[1]
+
+
+def score(card: Card, benchmark: Benchmark, *, search: bool = False) -> float | None:
+    """The mean over a benchmark's tasks, or over those of retrieval, 0 to 100; None where it isn't known.
+
+    A mean over all tasks is known from a complete run alone.
+    """
+    if search:
+        found: float | None = getattr(card, RETRIEVAL[benchmark])
+        return found
     mean, tasks_run, tasks = BENCHMARKS[benchmark]
     value: float | None = getattr(card, mean)
     return value if getattr(card, tasks_run) == tasks else None
@@ -233,7 +278,7 @@ def tree(needs: Needs, models: Sequence[Card] | None = None) -> str:
     return "\n".join(
         [
             *lines,
-            f'    kept["{len(choice.candidates)} candidates"] --> tradeoff{{"{needs.benchmark} against speed"}}',
+            f'    kept["{len(choice.candidates)} candidates"] --> tradeoff{{"{needs.score} against speed"}}',
             f'    tradeoff -->|on the front| front["{front}"]',
             '    tradeoff -->|a figure unknown| ask["find it out, or measure"]',
             '    front --> measure["measure on your own data"]',

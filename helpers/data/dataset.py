@@ -23,7 +23,8 @@ class Pairs:
     """Pairs of sentences with what people said of them.
 
     `gold` has shape (n,): 0 or 1 (`graded` is False) or a graded score on any scale (True).
-    `kind` names the sort of each pair, where the file has such a column.
+    `kind` names the sort of each pair, and `group` the cluster to which it belongs, where the file has such columns;
+    pairs of one group (of one document, one customer) aren't independent, and an empty group is none.
     """
 
     sentence1: tuple[str, ...]
@@ -31,6 +32,7 @@ class Pairs:
     gold: NDArray[np.float64]
     graded: bool
     kind: tuple[str, ...] | None = None
+    group: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.gold)

@@ -48,8 +48,8 @@ def _pairs(pairs: Pairs, limit: int, draw: np.random.Generator) -> Pairs:
     rest = order[~np.isin(order, ends)][: limit - len(ends)]
     rows = np.sort(np.concatenate([ends, rest]))
     kept = [tuple(column[i] for i in rows) for column in (pairs.sentence1, pairs.sentence2)]
-    kind = tuple(pairs.kind[i] for i in rows) if pairs.kind else None
-    return Pairs(kept[0], kept[1], pairs.gold[rows], pairs.graded, kind)
+    kind, group = (tuple(column[i] for i in rows) if column else None for column in (pairs.kind, pairs.group))
+    return Pairs(kept[0], kept[1], pairs.gold[rows], pairs.graded, kind, group)
 
 
 def _search(search: Retrieval, limit: int, draw: np.random.Generator) -> Retrieval:

@@ -29,11 +29,13 @@ def pairs_of(table: Table, reading: Reading) -> Pairs:
         raise names.no_column(table, needed)
     one, two = found
     gold_column, graded = _gold_column(table, reading)
-    kind_column, id_column = names.find(table, "kind", reading), names.find(table, "id", reading)
-    names.understood(reading, table, {"sentence1": one, "sentence2": two, "score" if graded else "label": gold_column})
+    kind_column, group_column, id_column = (names.find(table, role, reading) for role in ("kind", "group", "id"))
+    understood = {"sentence1": one, "sentence2": two, "score" if graded else "label": gold_column}
+    names.understood(reading, table, understood | {"the clusters that are compared on": group_column})
     first: list[str] = []
     second: list[str] = []
     kinds: list[str] = []
+    groups: list[str] = []
     gold, ids = array("d"), array("q")
     for line, row in table:
         first.append(text_of(table, line, row.get(one), one))
@@ -41,6 +43,9 @@ def pairs_of(table: Table, reading: Reading) -> Pairs:
         gold.append(_gold(table, line, row.get(gold_column), gold_column, graded=graded))
         if kind_column:
             kinds.append(str(row.get(kind_column) or ""))
+        if group_column:
+            named = row.get(group_column)
+            groups.append("" if named is None else str(named).strip())
         if id_column and row.get(id_column) not in (None, ""):
             ids.append(hash(id_of(table, line, row[id_column], id_column)))
     if not first:
@@ -53,15 +58,16 @@ def pairs_of(table: Table, reading: Reading) -> Pairs:
         )
     if id_column:
         _unique(table, id_column, np.frombuffer(ids, dtype=np.int64))
-    return Pairs(_tuple(first), _tuple(second), values, graded, tuple(kinds) if any(kinds) else None)
+    kind, group = (tuple(column) if any(column) else None for column in (kinds, groups))
+    return Pairs(_tuple(first), _tuple(second), values, graded, kind, group)
 
 
 def read_pairs(path: str | Path, *, columns: Any = None, encoding: str | None = None) -> Pairs:
     """Read pairs from a table: CSV, TSV, JSONL, JSON or Parquet.
 
     Columns: `sentence1`, `sentence2` and either `label` (0 or 1) or `score` (graded, any scale), or the field's usual
-    names for them; others are ignored, but `kind` is kept and `id`, where there is one, must be unique. CSV follows
-    the usual quoting; in TSV a quotation mark is text, as in the field's STS files.
+    names for them; others are ignored, but `kind` and `group` are kept and `id`, where there is one, must be unique.
+    CSV follows the usual quoting; in TSV a quotation mark is text, as in the field's STS files.
 
     Args:
         path: of the file.

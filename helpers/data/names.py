@@ -19,6 +19,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "label": ("label", "labels", "isduplicate", "issimilar", "isparaphrase", "paraphrase", "goldlabel", "target"),
     "score": ("score", "similarityscore", "similarity", "rating", "relatednessscore", "stsscore", "goldscore"),
     "kind": ("kind",),
+    "group": ("group", "groupid", "cluster", "clusterid"),
     "id": ("id", "pairid", "rowid"),
     "document_id": ("id", "docid", "documentid", "pid", "passageid", "corpusid", "did", "docno"),
     "text": (
@@ -63,6 +64,7 @@ ROLES: tuple[str, ...] = (
     "label",
     "score",
     "kind",
+    "group",
     "id",
     "document_id",
     "text",

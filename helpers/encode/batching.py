@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from helpers.encode.tokens import token_counts
-from helpers.encode.unpadded import Unpadded, runs_unpadded
 from helpers.errors import CourseError
+from helpers.models.unpadded import Unpadded, runs_unpadded
 
 TOKEN_BUDGET = 1024
 

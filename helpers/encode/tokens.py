@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
-from helpers.encode.unpadded import Unpadded, runs_unpadded
 from helpers.errors import CourseError
+from helpers.models.unpadded import Unpadded, runs_unpadded
 
 Floats = NDArray[np.float32]
 Row = list[int]

@@ -1,6 +1,6 @@
-"""Who is worth taking: the Pareto front of quality and speed, by what is told apart and by numbers alone."""
+"""Who is worth taking: the Pareto front of quality and speed, by what is told apart."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,24 +28,43 @@ class Place:
 
 
 def places(compared: Comparison, speeds: Sequence[Speed]) -> list[Place]:
+    """The place of each model, by what is told apart on the same items and in the same rounds."""
+    return placed(
+        compared.scores.tolist(),
+        [s.rate for s in speeds],
+        compared.better,
+        lambda one, other: speed.faster(speeds[one], speeds[other]),
+    )
+
+
+def placed(
+    quality: Sequence[float],
+    rates: Sequence[float],
+    better: Callable[[int, int], bool],
+    faster: Callable[[int, int], bool],
+) -> list[Place]:
     """The place of each model.
 
     A model is off the front if another isn't told to be worse and is told to be faster, or is told to be better and
     isn't told to be slower.
+
+    Args:
+        quality: of each model, by its numbers.
+        rates: of each model, by its numbers.
+        better: whether the first of two models is told to be better than the second.
+        faster: whether it is told to be faster.
     """
-    models = range(len(speeds))
-    quicker = [frozenset(o for o in models if o != m and speed.faster(speeds[o], speeds[m])) for m in models]
+    models = range(len(quality))
+    quicker = [frozenset(o for o in models if o != m and faster(o, m)) for m in models]
     found = []
     for m in models:
         beaten = frozenset(
             o
             for o in models
-            if o != m
-            and ((not compared.better(m, o) and o in quicker[m]) or (compared.better(o, m) and m not in quicker[o]))
+            if o != m and ((not better(m, o) and o in quicker[m]) or (better(o, m) and m not in quicker[o]))
         )
-        quality, rate = compared.scores, [s.rate for s in speeds]
         ahead = any(
-            quality[o] >= quality[m] and rate[o] >= rate[m] and (quality[o] > quality[m] or rate[o] > rate[m])
+            quality[o] >= quality[m] and rates[o] >= rates[m] and (quality[o] > quality[m] or rates[o] > rates[m])
             for o in models
         )
         found.append(Place("" if beaten else "not told apart" if ahead else "yes", quicker[m], beaten))
@@ -58,12 +77,3 @@ def combined_score(quality: float, texts_per_s: float, speed_cap: float = 500.0)
     One number hides the trade-off and depends on the cap; read it beside the Pareto front.
     """
     return quality * (0.7 + 0.3 * min(texts_per_s / speed_cap, 1.0))
-
-
-def pareto_front(quality: Sequence[float], rates: Sequence[float]) -> list[bool]:
-    """For each model, whether no other is at least as good and as fast, and better at one of the two.
-
-    For published figures that come without intervals; what is measured here has `places`.
-    """
-    points = list(zip(quality, rates, strict=True))
-    return [not any(q >= a and s >= b and (q > a or s > b) for q, s in points) for a, b in points]

@@ -25,9 +25,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from helpers.encode.batching import TOKEN_BUDGET, batches
 from helpers.encode.tokens import token_counts
-from helpers.encode.unpadded import packed
 from helpers.errors import CourseError
 from helpers.measure.metrics import CONFIDENCE, Estimate
+from helpers.models.unpadded import packed
 
 BATCHES = 16
 BUDGET_S = 45.0
@@ -288,7 +288,8 @@ def _speed(
     if lengths and cost is not None:
         needed = float(np.polyval(cost, lengths).mean())
         share = needed / middle / matrix_peak(model.device.type, model.dtype or torch.float32)
-    padded = hasattr(getattr(model[0], "tokenizer", None), "pad")  # a static model's tokenizer doesn't
+    tokenizer = getattr(model[0], "tokenizer", None)
+    padded = hasattr(tokenizer, "pad") and getattr(model[0], "pads", True)  # a static model's tokenizer doesn't
     computed = sum(len(batch) * max(batch) for batch in counted) if padded else sum(lengths)
     alone = [1000 * second for visit in own for second in visit.single_s]
     return Speed(

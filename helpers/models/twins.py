@@ -8,6 +8,7 @@ transformers has no native class for (nomic v2's experts, adapters) has no twin.
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 from transformers import PretrainedConfig
 
 from helpers.bundled import minilm_folder, quiet
-from helpers.catalog import FACTS, Card, card
+from helpers.catalog import FACTS, Card, card, cards
 from helpers.errors import CourseError
 
 POOLING = {"cls": "cls", "last_token": "lasttoken"}
@@ -52,7 +53,11 @@ FAMILIES = (
     Family(
         "Gemma3 text",
         "Gemma3TextConfig",
-        lambda c: {"head_dim": 256, "sliding_window": 512, "use_bidirectional_attention": True},
+        lambda c: {
+            "head_dim": 256,
+            "sliding_window": 512,
+            "use_bidirectional_attention": "bidirectional" in (c.arch_family or ""),
+        },
     ),
     Family("EmbeddingGemma2", "EmbeddingGemma2TextConfig"),
 )
@@ -140,6 +145,29 @@ def measured() -> pd.DataFrame:
     `layers_run` is fewer than `layers` where the time was extrapolated from the model's first few.
     """
     return pd.concat([pd.read_csv(path) for path in sorted(FACTS.glob("measured_*.csv"))], ignore_index=True)
+
+
+@cache
+def speeds() -> tuple[dict[str, float], float]:
+    """Tokens a second on one CPU thread in float32, by hub id, and the factor by which equal twins differ at most.
+
+    Models of one shape are one program, whatever their weights and however large their vocabulary, so each has the
+    median of those of its shape that were measured.
+    """
+    kept = measured().query("device == 'cpu' and dtype == 'float32'").set_index("hub_id").tokens_per_s
+    shapes = {facts.hub_id: _shape(facts) for facts in cards()}
+    alike = kept.groupby(shapes)
+    found = alike.median()
+    return {n: float(found[s]) for n, s in shapes.items() if s in found.index}, float((alike.max() / alike.min()).max())
+
+
+def _shape(facts: Card) -> str:
+    """What decides a model's speed; empty for one that has no twin."""
+    try:
+        family = type(config(facts.hub_id)).__name__
+    except CourseError:
+        return ""
+    return f"{family} {facts.layers} {facts.hidden} {facts.kv_heads} {facts.intermediate}"
 
 
 def parameter_count(name: str) -> int:

@@ -224,7 +224,13 @@ def test_speed_above_the_cap_earns_nothing_more_and_the_cap_is_a_parameter() -> 
 def test_the_front_holds_what_nothing_else_beats_at_both(
     quality: list[float], rates: list[float], front: list[bool]
 ) -> None:
-    assert ranking.pareto_front(quality, rates) == front
+    made = ranking.placed(
+        quality,
+        rates,
+        better=lambda one, other: quality[one] > quality[other],
+        faster=lambda one, other: rates[one] > rates[other],
+    )
+    assert [bool(place.front) for place in made] == front
 
 
 def compared(ranks_better: dict[tuple[int, int], bool], scores: tuple[float, ...]) -> Comparison:
@@ -907,6 +913,42 @@ def test_the_figure_is_saved_beside_the_tables(report: Report) -> None:
         "benchmark.json",
         "benchmark.png",
     ]
+
+
+def test_a_second_run_on_the_same_data_takes_the_place_of_the_first(
+    report: Report, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark.save(report)
+    benchmark.save(dataclasses.replace(report, at="2026-01-02T03:04:05+00:00"))
+    assert benchmark.read(report.settings.output_dir).at.startswith("2026-01-02")
+    assert "other data" not in capsys.readouterr().err
+
+
+def test_a_run_on_other_data_sets_the_earlier_report_aside_and_says_where(
+    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = report.settings.model_copy(update={"output_dir": tmp_path / "out"})
+    first = dataclasses.replace(report, settings=here, dataset="mteb:First", at="2026-01-02T03:04:05+00:00")
+    benchmark.save(first)
+    (tmp_path / "out" / "benchmark.html").write_text("the page")
+    second = dataclasses.replace(first, dataset="tiny.csv", dataset_sha256="another")
+    benchmark.save(second)
+    kept = tmp_path / "out" / "mteb_First-2026-01-02T030405"
+    assert benchmark.read(kept) == first and benchmark.read(tmp_path / "out") == second
+    assert (kept / "benchmark.html").read_text() == "the page" and not (tmp_path / "out" / "benchmark.html").exists()
+    assert f"('mteb:First'); it is now in {kept.as_posix()}. OUT=folder" in capsys.readouterr().err
+
+
+def test_pairs_of_a_named_group_are_compared_as_one_cluster_and_no_group_is_none(tmp_path: Path) -> None:
+    groups = ["", "", "north", "north", "south", "south"]
+    rows = [f"first {i},second {i},{i % 2},{group}" for i, group in enumerate(groups)]
+    path = tmp_path / "grouped.csv"
+    path.write_text("\n".join(["sentence1,sentence2,label,Cluster_ID", *rows]), encoding="utf-8")
+    read = data.read(str(path))
+    found = running.describe(read).pair_groups
+    assert found is not None and len(set(found)) == 4 and found[2] == found[3] and found[4] == found[5]
+    assert "`Cluster_ID` as the clusters that are compared on" in read.notes[0]
+    assert data.read(str(path), limit=4).pairs.group is not None  # type: ignore[union-attr]
 
 
 def test_a_missing_and_a_broken_report_are_told_with_the_mend(tmp_path: Path) -> None:

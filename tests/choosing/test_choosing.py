@@ -8,15 +8,18 @@ import pandas as pd
 import pytest
 from matplotlib.text import Annotation, Text
 
-from helpers.catalog import BENCHMARKS, Benchmark, Card, card, cards
-from helpers.choosing import SPEED, Choice, Needs, asked, choose, score, steps, tree, weights_mb, zero_shot
+from helpers.catalog import BENCHMARKS, RETRIEVAL, Benchmark, Card, card, cards
+from helpers.choosing import LEAD, SPEED, Choice, Needs, asked, choose, score, steps, tree, weights_mb, zero_shot
 from helpers.choosing.plots import trade_off
 from helpers.errors import CourseError
+from helpers.models import twins
 
 MANY_NEEDS = [
     Needs(commercial=c, remote_code=r, languages=n, tokens=t, memory_mb=m)
     for c, r, n, t, m in product((True, False), (True, False), (1, 20), (1, 512, 8192), (None, 500.0, 3000.0))
 ]
+
+SEARCH = {"benchmark": "MTEB(eng, v1)", "search": True}
 
 
 def kept(needs: Needs) -> set[str]:
@@ -180,15 +183,79 @@ def test_the_zero_shot_share_stands_beside_the_score_and_belongs_to_the_same_ben
     assert choose(Needs("MTEB(eng, v1)")).table()["zero-shot (%)"].isna().all()
 
 
-def test_nobody_beats_a_model_of_the_front() -> None:
-    made = choose(Needs()).table()
-    known = made.dropna(subset=["MTEB(eng, v2)", SPEED])
-    quality, speed = known["MTEB(eng, v2)"], known[SPEED]
-    front = choose(Needs()).front()
-    for name in known.index:
-        no_worse = (quality >= quality[name]) & (speed >= speed[name])
-        beaten = (no_worse & ((quality > quality[name]) | (speed > speed[name]))).any()
-        assert beaten != (name in front)
+@pytest.mark.parametrize("search", [True, False])
+@pytest.mark.parametrize("benchmark", RETRIEVAL)
+def test_a_model_is_off_the_front_if_another_is_told_to_beat_it_and_only_then(
+    benchmark: Benchmark, search: bool
+) -> None:
+    made = choose(Needs(benchmark, search=search)).table().dropna(subset=["front"])
+    _, noise = twins.speeds()
+    beaten = [
+        any(
+            (score < other + LEAD and rate * noise < other_rate)
+            or (other >= score + LEAD and rate <= other_rate * noise)
+            for other, other_rate in zip(made.iloc[:, 0], made[SPEED], strict=True)
+        )
+        for score, rate in zip(made.iloc[:, 0], made[SPEED], strict=True)
+    ]
+    assert ["" if out else "kept" for out in beaten] == ["" if front == "" else "kept" for front in made["front"]]
+    assert 0 < sum(beaten) < len(made)
+
+
+def test_one_who_is_behind_by_less_than_tells_is_not_told_apart() -> None:
+    made = choose(Needs("MTEB(eng, v2)", search=True)).table()
+    ahead, behind = "Alibaba-NLP/gte-modernbert-base", "ibm-granite/granite-embedding-english-r2"
+    assert 0 < made.iloc[:, 0][ahead] - made.iloc[:, 0][behind] < LEAD and made[SPEED][ahead] == made[SPEED][behind]
+    assert (made["front"][ahead], made["front"][behind]) == ("yes", "not told apart")
+
+
+def test_a_lead_that_counts_is_larger_than_what_two_publications_of_one_model_differ_by() -> None:
+    differences = [
+        abs(published - computed)
+        for c in cards()
+        for published, computed in (
+            (c.eng_v1_published, score(c, "MTEB(eng, v1)")),
+            (c.eng_v2_published, score(c, "MTEB(eng, v2)")),
+            (c.multilingual_v2_published, score(c, "MTEB(Multilingual, v2)")),
+        )
+        if published is not None and computed is not None
+    ]
+    assert len(differences) > 20 and max(differences) < LEAD
+
+
+def test_twins_of_one_shape_have_one_speed_which_lies_among_those_measured() -> None:
+    speeds, noise = twins.speeds()
+    kept = twins.measured().query("device == 'cpu' and dtype == 'float32'").set_index("hub_id").tokens_per_s
+    large = ["BAAI/bge-large-en-v1.5", "intfloat/e5-large-v2", "thenlper/gte-large"]
+    assert len({speeds[name] for name in large}) == 1
+    assert kept[large].min() <= speeds[large[0]] <= kept.max()
+    assert all(1 / noise <= speeds[name] / rate <= noise for name, rate in kept.items())
+    assert speeds["microsoft/harrier-oss-v1-0.6b"] == speeds["Qwen/Qwen3-Embedding-0.6B"]
+    assert "minishlab/potion-base-8M" not in speeds and "nomic-ai/nomic-embed-text-v2-moe" not in speeds
+
+
+def test_search_is_chosen_by_the_mean_of_retrieval_which_turns_the_order_round() -> None:
+    granite, m3 = card("granite-embedding-311m-multilingual-r2"), card("bge-m3")
+    everything, retrieval = (
+        [score(c, "MTEB(Multilingual, v2)", search=s) for c in (granite, m3)] for s in (False, True)
+    )
+    assert everything[0] < everything[1] and retrieval[0] > retrieval[1]  # type: ignore[operator]
+    made = choose(Needs("MTEB(Multilingual, v2)", search=True)).table()
+    assert next(iter(made)) == "MTEB(Multilingual, v2), retrieval"
+    assert made.iloc[:, 0][granite.hub_id] == granite.multilingual_v2_retrieval == 64.0
+
+
+def test_a_mean_of_retrieval_has_its_source() -> None:
+    for c in cards():
+        assert (c.retrieval_source is None) == (c.eng_v2_retrieval is None and c.multilingual_v2_retrieval is None)
+
+
+def test_the_verdict_says_whom_it_excludes_and_that_it_excludes_nobody() -> None:
+    told = choose(Needs("MTEB(Multilingual, v2)", languages=20, tokens=2048, memory_mb=3000, search=True)).verdict()
+    assert "On the front: granite-embedding-311m-multilingual-r2" in told and "Beaten by another: Qwen3" in told
+    one = choose(Needs(), [card("bge-small-en-v1.5")])
+    assert one.verdict() == "It excludes nobody: all 1 that have both figures are on the front, so measure them all."
+    assert choose(Needs(tokens=10**6, memory_mb=1)).verdict() == "Nobody has both figures, so this decides nothing."
 
 
 def test_with_nobody_left_the_table_is_empty_and_the_tree_says_so() -> None:
@@ -198,18 +265,20 @@ def test_with_nobody_left_the_table_is_empty_and_the_tree_says_so() -> None:
     assert "0 candidates" in tree(needs) and "none: no candidate" in tree(needs)
 
 
-@pytest.mark.parametrize("wrong", [{"tokens": 0}, {"memory_mb": float("nan")}, {"benchmark": "MTEB"}], ids=str)
+@pytest.mark.parametrize("wrong", [{"tokens": 0}, {"memory_mb": float("nan")}, {"benchmark": "MTEB"}, SEARCH], ids=str)
 def test_a_need_that_makes_no_sense_is_told(wrong: dict[str, object]) -> None:
-    with pytest.raises(CourseError, match=next(iter(wrong))):
+    with pytest.raises(CourseError, match="retrieval on MTEB" if wrong is SEARCH else next(iter(wrong))):
         Needs(**wrong)  # type: ignore[arg-type]
 
 
 # The figure
 
+WORDS = {"yes": "on the front", "not told apart": "not told apart from the front", "": "beaten by another candidate"}
 CROWDS = {
     "nobody": Needs(tokens=10**6, memory_mb=1),
     "one": Needs(memory_mb=100),
     "the lesson's": Needs("MTEB(Multilingual, v2)", languages=20, tokens=2048, memory_mb=3000),
+    "who searches in English": Needs("MTEB(eng, v2)", search=True),
     "everybody": Needs("MTEB(eng, v1)", commercial=False, remote_code=True),
 }
 
@@ -231,7 +300,7 @@ def test_the_legend_names_only_what_is_drawn(needs: Needs) -> None:
     figure, front = trade_off(choose(needs)), choose(needs).table()["front"].dropna()
     legend = figure.axes[0].get_legend()
     told = {text.get_text() for text in legend.get_texts()} if legend else set()
-    assert told == {"on the front" if on else "beaten by another candidate" for on in front}
+    assert told == {WORDS[place] for place in front}
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)

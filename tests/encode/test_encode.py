@@ -25,8 +25,8 @@ from helpers import data, load
 from helpers.encode import batches, cpu_has_bfloat16, encode, padding_share, to_openvino
 from helpers.encode import stream as stream_module
 from helpers.encode.stream import stream
-from helpers.encode.unpadded import Unpadded, _filler, packed, runs_unpadded
 from helpers.errors import CourseError
+from helpers.models.unpadded import Unpadded, _filler, packed, runs_unpadded
 
 MIXED = ["", *data.texts()[:40:2], "one word", "cat " * 600, "naïve café 猫 🙂", " spaces  around ", "one word"]
 

@@ -88,12 +88,16 @@ def test_the_rounded_model_is_named_as_such_and_never_taken_for_the_original() -
     assert models.weights(models.load("multilingual-e5-small", device="cpu")).kind != "quantised"
 
 
+# "Knows again" is held to what the word bears at least, whatever was measured: more often found than missed, with 95%.
+FOUND = 0.5
+
+
 @needs(E5_Q4)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_e5_knows_a_sentence_again_in_other_languages_and_minilm_does_not(language: str) -> None:
     e5, minilm = across(E5_Q4.name, language, "query: "), across(bundled.MINILM, language, "")
     found = metrics.estimate(metrics.mean, e5)
-    assert found.low > 0.8, found  # Chinese is the lowest: 0.95, interval from 0.88
+    assert found.low > FOUND, found
     assert metrics.estimate(metrics.mean, e5 - minilm).low > 0
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from transformers import BertModel
 
 from helpers import data
 from helpers.bundled.cache import quiet
-from helpers.bundled.runtime import LastHiddenState, RuntimeTransformer
+from helpers.bundled.runtime import LastHiddenState, RuntimeTransformer, bert_inputs
 from helpers.errors import CourseError
 
 CALIBRATION_TEXTS = 64
@@ -33,19 +32,17 @@ def to_openvino(model: SentenceTransformer, *, int8: bool = False) -> SentenceTr
         import openvino
     except ImportError:
         raise CourseError('OpenVINO is missing; install it with pip install "embedding-models-course[fast]".') from None
+    only_bert(model)
     encoder: Any = model[0]
-    if not isinstance(model[0], Transformer) or type(encoder.model) is not BertModel:
-        raise CourseError(f"Only a BERT can be converted, and this is {type(model[0]).__name__}; encode it as it is.")
-    names = ("input_ids", "attention_mask", "token_type_ids")
-    sample = encoder.preprocess(["a text", "and a somewhat longer one"])
+    sample = bert_inputs(encoder.preprocess(["a text", "and a somewhat longer one"]))
     with _silent():
         converted = openvino.convert_model(
             LastHiddenState(encoder.model.eval()),
-            example_input=tuple(sample[name] for name in names),
+            example_input=tuple(sample.values()),
             input=[openvino.PartialShape([-1, -1])] * 3,
         )
         if int8:
-            converted = _quantised(converted, encoder, names)
+            converted = _quantised(converted, encoder)
     options = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -53,7 +50,7 @@ def to_openvino(model: SentenceTransformer, *, int8: bool = False) -> SentenceTr
     }
     compiled = openvino.Core().compile_model(converted, "CPU", options)
     run = RuntimeTransformer(
-        lambda inputs: compiled([inputs[name] for name in names])[0],
+        lambda inputs: compiled(list(inputs.values()))[0],
         model[0],
         precision="int8" if int8 else "float32",
     )
@@ -63,14 +60,26 @@ def to_openvino(model: SentenceTransformer, *, int8: bool = False) -> SentenceTr
     )
 
 
-def _quantised(converted: Any, encoder: Any, names: Sequence[str]) -> Any:
+def only_bert(model: SentenceTransformer) -> None:
+    """Refuse a model that no converter here takes.
+
+    Raises:
+        CourseError: it is no BERT.
+    """
+    encoder: Any = model[0]
+    kind = type(encoder.model if isinstance(model[0], Transformer) else encoder)
+    if kind is not BertModel:
+        raise CourseError(f"Only a BERT can be converted, and this is {kind.__name__}; run it as it is.")
+
+
+def _quantised(converted: Any, encoder: Any) -> Any:
     """The model in int8, its ranges taken from texts of all lengths."""
     import nncf
 
     texts = list(data.texts())
     sample = texts[:: max(1, len(texts) // CALIBRATION_TEXTS)][:CALIBRATION_TEXTS]
-    features = [encoder.preprocess([text]) for text in sample]
-    samples = nncf.Dataset([tuple(f[name].numpy() for name in names) for f in features])
+    features = [bert_inputs(encoder.preprocess([text])) for text in sample]
+    samples = nncf.Dataset([tuple(tensor.numpy() for tensor in f.values()) for f in features])
     # Without VNNI or AMX, sums of 8-bit products overflow 16 bits; half the range for the weights avoids it.
     capabilities = torch.cpu.get_capabilities()
     safe = any(capabilities.get(name, False) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))

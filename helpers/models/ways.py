@@ -1,0 +1,80 @@
+"""Other ways to run a model, for which a name asks behind an `@`: `all-MiniLM-L6-v2@openvino-int8`.
+
+A way makes a Sentence Transformers model of another, so that whatever takes the one takes the other.
+"""
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+
+from helpers.bundled import quiet
+from helpers.bundled.builders import quantised_onnx, run_onnx
+from helpers.bundled.runtime import RuntimeTransformer
+from helpers.errors import CourseError
+from helpers.models.device import precision
+from helpers.models.openvino import only_bert, to_openvino
+from helpers.models.unpadded import Unpadded, runs_unpadded
+
+
+def to_onnx_int8(model: SentenceTransformer) -> SentenceTransformer:
+    """A BERT model run by ONNX Runtime on the CPU, its weights and activations in int8 (dynamic quantisation).
+
+    Raises:
+        CourseError: it is no BERT.
+    """
+    only_bert(model)
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        path = Path(folder) / "model.onnx"
+        quantised_onnx(model, path)
+        return run_onnx(path.read_bytes(), model)
+
+
+def to_unpadded(model: SentenceTransformer) -> SentenceTransformer:
+    """The model computed without padding, its vectors unchanged; see `Unpadded`.
+
+    Raises:
+        CourseError: it is no BERT with mean or cls pooling.
+    """
+    if not runs_unpadded(model):
+        raise CourseError("Only a BERT with mean or cls pooling runs unpadded, and this is none; run it as it is.")
+    prompts = {name: text or "" for name, text in model.prompts.items()}
+    return SentenceTransformer(modules=[UnpaddedTransformer(model)], device=str(model.device), prompts=prompts)
+
+
+class UnpaddedTransformer(RuntimeTransformer):
+    """A whole pipeline in one module: token ids and masks in, vectors out."""
+
+    pads = False
+
+    def __init__(self, model: SentenceTransformer) -> None:
+        computed: Any = Unpadded(model)
+        super().__init__(computed, model[0], precision=precision(model))
+        self.dims = int(model.get_embedding_dimension() or 0)
+
+    def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Token ids to `sentence_embedding` of shape (texts, dims)."""
+        masks = features["attention_mask"].bool()
+        rows = [ids[mask].tolist() for ids, mask in zip(features["input_ids"], masks, strict=True)]
+        longest_first = np.argsort([-len(row) for row in rows], kind="stable")
+        compute: Any = self.run
+        vectors = compute([rows[i] for i in longest_first])[np.argsort(longest_first)]
+        features["sentence_embedding"] = torch.from_numpy(vectors)
+        return features
+
+    def get_embedding_dimension(self) -> int:
+        """Of the vectors."""
+        return self.dims
+
+
+WAYS: dict[str, Callable[[SentenceTransformer], SentenceTransformer]] = {
+    "openvino": to_openvino,
+    "openvino-int8": partial(to_openvino, int8=True),
+    "onnx-int8": to_onnx_int8,
+    "unpadded": to_unpadded,
+}
