@@ -1,7 +1,7 @@
 """What `make run` asks before anything long: the data, the folder of results, the weights that lie in packages.
 
-`python -m tools.preflight DATASET MODELS OUT -p encoding cp1252` prints what was understood of the data, in a second since nothing here
-needs torch, or the one sentence of what is wrong, and then ends with 2.
+`python -m tools.preflight DATASET MODELS OUT -p encoding cp1252` prints what was understood of the data, in a second
+since nothing here needs torch, or the one sentence of what is wrong, and then ends with 2.
 """
 
 import sys
