@@ -233,8 +233,9 @@ def right_positives(case: Any) -> None:
     assert said == {query: {text for q, p, _ in made if q == query for text in p} for query, _, _ in made}
     if '"anchor"' in content["m.jsonl"] and "[" not in content["m.jsonl"]:
         pairs = written(content, data.read).pairs
-        said = [(a, b, 1.0 - n) for a, p, negative in made for n, b in enumerate((*p, *negative))]
-        assert list(zip(pairs.sentence1, pairs.sentence2, pairs.gold, strict=True)) == said
+        drawn = [(a, b, 1.0 - n) for a, p, negative in made for n, b in enumerate((*p, *negative))]
+        assert pairs is not None
+        assert list(zip(pairs.sentence1, pairs.sentence2, pairs.gold, strict=True)) == drawn
 
 
 @st.composite

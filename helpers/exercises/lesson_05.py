@@ -250,7 +250,7 @@ def _causal_cases(seed: int) -> list[Case]:
     ]
     draw = np.random.default_rng(seed)  # also of the order, which else would be the answer
     order = draw.permutation([*range(len(kinds)), *draw.integers(len(kinds), size=4)])
-    return [(_mixer(*kinds[kind], seed + i), VOCABULARY) for i, kind in enumerate(order)]
+    return [(_mixer(*kinds[int(kind)], seed + i), VOCABULARY) for i, kind in enumerate(order)]
 
 
 CAUSAL = ByReference(
