@@ -184,7 +184,10 @@ def ranking(report: Report) -> pd.DataFrame:
     texts without labels it is the list's order, without ranks and scores.
     """
     if not report.judged:
-        rows = [{"number": n, **_measured(r)} for n, r in enumerate(report.results, start=1)]
+        rows = [
+            {"number": n, "model": _short(r.name), **_timed(r), **_took(r)}
+            for n, r in enumerate(report.results, start=1)
+        ]
         return pd.DataFrame(rows).astype({"parameters": "Int64"})
     results, by, compared_ = report.results, report.quality, report.comparison
     ranks, places_ = compared_.ranks, report.places
@@ -199,12 +202,14 @@ def ranking(report: Report) -> pd.DataFrame:
         {
             "number": numbers[i],
             "rank": ranks[i],
+            "model": _short(r.name),
             **{f"{m}{end}": v for m, e in r.scores.items() for end, v in _ends(e)},
             **{f"to_best{end}": v for end, v in _ends(compared_.interval(i, best))},
             "not_told_apart_from": ", ".join(str(n) for n in sorted(numbers[j] for j in compared_.same(i))),
+            **_timed(r),
             "combined": combined_score(r.scores[by].value, r.speed.texts_per_s, report.settings.speed_cap),
             "front": places_[i].front,
-            **_measured(r),
+            **_took(r),
         }
         for i, r in enumerate(results)
     ]
@@ -212,10 +217,8 @@ def ranking(report: Report) -> pd.DataFrame:
     return made.astype({"parameters": "Int64"})
 
 
-def _measured(r: Result) -> dict[str, Any]:
-    """What needs no label: a model, its speed, and what it took."""
+def _timed(r: Result) -> dict[str, Any]:
     return {
-        "model": _short(r.name),
         **{f"speed_ratio{end}": v for end, v in _ends(r.speed.ratio)},
         **{f"wall_ratio{end}": v for end, v in _ends(r.speed.wall_ratio)},
         "rate": r.speed.rate,
@@ -229,6 +232,11 @@ def _measured(r: Result) -> dict[str, Any]:
         "peak_share": r.speed.peak_share,
         "latency_ms": r.speed.latency_ms,
         "latency_p95_ms": r.speed.latency_p95_ms,
+    }
+
+
+def _took(r: Result) -> dict[str, Any]:
+    return {
         "dims": r.dims,
         "parameters": r.parameters,
         "load_s": r.load_s,

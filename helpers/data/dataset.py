@@ -134,9 +134,9 @@ class Dataset:
     @cached_property
     def texts(self) -> tuple[str, ...]:
         """Every distinct text, in order of first appearance."""
-        pairs = (*self.pairs.sentence1, *self.pairs.sentence2) if self.pairs else ()
-        search = (*self.retrieval.queries.values(), *self.retrieval.corpus.values()) if self.retrieval else ()
-        return tuple(dict.fromkeys((*pairs, *search, *self.alone)))
+        pairs = (self.pairs.sentence1, self.pairs.sentence2) if self.pairs else ()
+        search = (self.retrieval.queries.values(), self.retrieval.corpus.values()) if self.retrieval else ()
+        return tuple(dict.fromkeys(itertools.chain(*pairs, *search, self.alone)))
 
     @cached_property
     def sha256(self) -> str:
