@@ -33,6 +33,8 @@ def run(kinds: Mapping[str, Kind], *, examples: int, seconds: float = 0, first: 
     end, turn = time.monotonic() + seconds, first
     while turn == first or time.monotonic() < end:
         for name, kind in kinds.items():
+            if turn > first and time.monotonic() >= end:
+                break
             made[name] += _tried(name, kind, 2 if kind.dear else examples, turn)
         turn += 1
     return made

@@ -470,6 +470,13 @@ def test_an_encoding_that_isnt_there_is_named(put: Put, encoding: str) -> None:
         data.read(put("m.csv", "sentence1,sentence2,label\na,b,1"), encoding=encoding)
 
 
+def test_positives_may_be_passages_with_a_title(put: Put) -> None:
+    passages = [{"title": "Ferry", "text": "It leaves at nine."}, {"text": "x"}, {"title": "Tax", "contents": "y"}]
+    rows = [{"query": "a", "positives": passages}, {"query": "b", "positives": [{"title": "Alone"}]}]
+    found = search(put("m.jsonl", lines(rows)))
+    assert list(found.corpus.values()) == ["Ferry It leaves at nine.", "x", "Tax y", "Alone"]
+
+
 def test_lists_of_positives_and_negatives_are_read(put: Put) -> None:
     rows = [{"query": "a", "positives": ["x", "y"], "negatives": ["z"]}, {"query": "b", "positives": ["z"]}]
     assert search(put("m.jsonl", lines(rows))).qrels == {"q1": {"d1": 1, "d2": 1}, "q2": {"d3": 1}}

@@ -278,6 +278,8 @@ def run(url: str, references: dict[str, Any], *, examples: int, seconds: float =
     end, turn = time.monotonic() + seconds, 0
     while not turn or time.monotonic() < end:
         for kind in KINDS:
+            if turn and time.monotonic() >= end:
+                break
             tried[kind] += try_kind(url, references, kind, turn, examples)
         turn += 1
     return tried
