@@ -288,7 +288,7 @@ pd.Series(each, name="US dollars per million texts of 100 tokens").sort_values()
 # %%
 speeds, _ = twins.speeds()
 run = twins.measured().query("device == 'cpu'").iloc[0]
-print(f"{run.hardware}, {run.threads} thread, {run['dtype']}, texts of {run.tokens} tokens, torch {run.torch}, {run.date}")
+print(f"{run.hardware}, {run.threads} thread, {run['dtype']}, texts of {run.tokens} tokens, {run.date}")
 a_core = speeds[catalog.card("all-MiniLM-L6-v2").hub_id]
 print(f"MiniLM: {a_core:,.0f} tokens/s, so {a_core / tokens:.1f} of these texts ({tokens:.0f} tokens) a second a core")
 
