@@ -69,13 +69,16 @@ def way(name: str, source: Source = "auto") -> Way:
     for kind in SOURCES[source]:
         if possible := kind.find(name):
             return possible
-    if at and "/" not in how and how.strip("0123456789abcdef"):  # no part of a revision, nor of a path
-        way(base, source)  # which is at fault, the model or the way?
+    if at and _is_there(base, source):  # the way is at fault, not the model
         raise CourseError(
             f"There is no way {how!r} to run a model.{nearest(how, list(WAYS))} After the @ of a name can stand: "
-            f"{', '.join(WAYS)}."
+            f"{', '.join(WAYS)}, or a revision's 40 hex digits."
         )
     raise CourseError(_unknown(name, source))
+
+
+def _is_there(name: str, source: Source) -> bool:
+    return any(kind.find(name) for kind in SOURCES[source])
 
 
 def _unknown(name: str, source: Source) -> str:

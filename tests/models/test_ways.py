@@ -68,9 +68,12 @@ def test_what_is_run_unpadded_computes_no_token_more_than_it_reads(minilm: Sente
     ("name", "told"),
     [
         (f"{MINILM}@openvno-int8", "no way 'openvno-int8' to run a model. Did you mean openvino-int8"),
-        (f"{MINILM}@fast", "After the @ of a name can stand: openvino, openvino-int8, onnx-int8, unpadded."),
+        (
+            f"{MINILM}@fast",
+            "of a name can stand: openvino, openvino-int8, onnx-int8, unpadded, or a revision",
+        ),
         ("all-MiniLM-L6-v3@unpadded", "There is no model 'all-MiniLM-L6-v3'"),
-        ("all-MiniLM-L6-v3@fast", "There is no model 'all-MiniLM-L6-v3'"),
+        ("all-MiniLM-L6-v3@fast", "There is no model 'all-MiniLM-L6-v3@fast'"),
         ("org/name@abc123", "the revision's 40 hex digits"),
         ("all-MiniLM-L6-v3", "There is no model 'all-MiniLM-L6-v3'"),
     ],
