@@ -440,7 +440,7 @@ scratch.cleanup()
 #   retrieval check.
 # - **Encode**: chunks, written aside, synced and renamed, with a manifest. A crash costs one chunk at most.
 #
-# Test yourself: Why can a batch of two win on 64 texts, and not on 20,000? Why must attention, and not the linear
+# Test yourself: Why can a batch of two win on few texts, and not on many? Why must attention, and not the linear
 # layers, know where a text ends? What goes wrong if a part is written straight under its final name?
 #
 # Now the exercise: [batches, packing, resuming](../exercises/10_encoding_fast/10_encoding_fast.ipynb)

@@ -153,7 +153,7 @@ def inside(copy: Path, tests: list[str]) -> None:
     class Order:
         def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
             if report.failed:
-                (copy / FAILED).write_text(report.nodeid)
+                (copy / FAILED).write_text(report.nodeid, encoding="utf-8")
 
         @pytest.hookimpl(trylast=True)
         def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -175,7 +175,9 @@ def run(copy: Path, tests: list[str], seconds: float) -> tuple[str, str]:
     process.join()
     if ended is None:
         return "out of time", ""
-    return ("passed" if ended == 0 else "failed"), (copy / FAILED).read_text() if (copy / FAILED).exists() else ""
+    return ("passed" if ended == 0 else "failed"), (copy / FAILED).read_text(encoding="utf-8") if (
+        copy / FAILED
+    ).exists() else ""
 
 
 def main(number: int, seed: int, seconds: float, skip: int) -> None:

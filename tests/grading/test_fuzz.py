@@ -134,8 +134,9 @@ def reads(content: bytes) -> None:
     json.dumps(cells, ensure_ascii=False).encode()
 
 
+SOURCE = st.text(max_size=9) | st.text("a\n\ud800", max_size=9) | ANY_JSON
 CELL = st.fixed_dictionaries(
-    {"cell_type": st.sampled_from(["code", "markdown", "raw", 3]), "source": st.text(max_size=9) | ANY_JSON},
+    {"cell_type": st.sampled_from(["code", "markdown", "raw", 3]), "source": SOURCE},
     optional={"metadata": ANY_JSON, "outputs": ANY_JSON},
 )
 files = st.one_of(

@@ -39,28 +39,26 @@ def forgotten() -> Iterator[None]:
 
 @cache
 def model(name: str) -> SentenceTransformer:
-    """It reads at most 32 tokens of a text, to save time; at 64 the verdicts are the same."""
-    found = models.load(name, device="cpu")
-    found.max_seq_length = 32
-    return found
+    return models.load(name, device="cpu")
 
 
 @cache
-def encoded(name: str, texts: tuple[str, ...], prompt: str) -> NDArray[np.float32]:
+def encoded(name: str, texts: tuple[str, ...], prompt: str, tokens: int) -> NDArray[np.float32]:
+    model(name).max_seq_length = tokens
     return np.asarray(model(name).encode(list(texts), prompt=prompt, normalize_embeddings=True))
 
 
 @cache
-def ndcg(name: str, query: str, document: str) -> NDArray[np.float64]:
-    """nDCG@10 of each query of the course's retrieval set, with these prefixes."""
-    queries = encoded(name, tuple(SEARCH.queries.values()), query)
-    documents = encoded(name, tuple(SEARCH.corpus.values()), document)
+def ndcg(name: str, query: str, document: str, tokens: int) -> NDArray[np.float64]:
+    """nDCG@10 of each query of the course's retrieval set, with these prefixes, of the first tokens of each text."""
+    queries = encoded(name, tuple(SEARCH.queries.values()), query, tokens)
+    documents = encoded(name, tuple(SEARCH.corpus.values()), document, tokens)
     return metrics.per_query(benchmark.retrieve(SEARCH, queries, documents), SEARCH.qrels)["ndcg@10"]
 
 
 def across(name: str, language: str, prompt: str) -> NDArray[np.float64]:
     """Of each three sentences in a language, the share whose nearest English one says the same."""
-    english, other = (encoded(name, tuple(data.parallel()[each]), prompt) for each in ("en", language))
+    english, other = (encoded(name, tuple(data.parallel()[each]), prompt, 64) for each in ("en", language))
     hits = (other @ english.T).argmax(axis=1) == np.arange(len(english))
     return np.asarray(hits.reshape(-1, 3).mean(axis=1))
 
@@ -74,11 +72,12 @@ def test_mpnet_is_the_hub_s_own_and_says_where_it_came_from() -> None:
 
 
 @needs(MPNET)
+@pytest.mark.execution
 def test_mpnet_beats_minilm_as_published() -> None:
     mpnet, minilm = catalog.card(MPNET.name), catalog.card(bundled.MINILM)
     assert (mpnet.eng_v1_published or 0) > (minilm.eng_v1_published or 100)
-    gain = metrics.estimate(metrics.mean, ndcg(MPNET.name, "", "") - ndcg(bundled.MINILM, "", ""))
-    assert gain.low > 0, gain
+    gain = metrics.estimate(metrics.mean, ndcg(MPNET.name, "", "", 64) - ndcg(bundled.MINILM, "", "", 64))
+    assert gain.low > 0, gain  # of the first 40 tokens it is 0.03, and these 100 queries don't tell it apart
 
 
 @needs(E5_Q4)
@@ -103,8 +102,8 @@ def test_e5_knows_a_sentence_again_in_other_languages_and_minilm_does_not(langua
 
 @needs(E5_Q4)
 def test_the_prefix_has_its_effect() -> None:
-    right = ndcg(E5_Q4.name, "query: ", "passage: ")
-    exchanged = metrics.estimate(metrics.mean, ndcg(E5_Q4.name, "passage: ", "query: ") - right)
+    right = ndcg(E5_Q4.name, "query: ", "passage: ", 32)
+    exchanged = metrics.estimate(metrics.mean, ndcg(E5_Q4.name, "passage: ", "query: ", 32) - right)
     assert exchanged.high < 0, exchanged
 
 
@@ -112,7 +111,7 @@ def test_the_prefix_has_its_effect() -> None:
 def test_e5_s_cosines_lie_in_a_narrow_band_and_minilm_s_do_not() -> None:
     widths = {}
     for name, prompt in ((E5_Q4.name, "passage: "), (bundled.MINILM, "")):
-        documents = encoded(name, tuple(SEARCH.corpus.values()), prompt)
+        documents = encoded(name, tuple(SEARCH.corpus.values()), prompt, 32)
         low, high = np.quantile((documents @ documents.T)[np.triu_indices(len(documents), 1)], [0.05, 0.95])
         widths[name] = high - low, low
     assert widths[E5_Q4.name][1] > 0.7  # as its card says: cosines from 0.7 to 1.0
