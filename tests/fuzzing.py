@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -38,6 +39,23 @@ def run(kinds: Mapping[str, Kind], *, examples: int, seconds: float = 0, first: 
             made[name] += _tried(name, kind, 2 if kind.dear else examples, turn)
         turn += 1
     return made
+
+
+def finds_without(
+    mend: tuple[Any, str, Any, str], kinds: Mapping[str, Kind], patch: pytest.MonkeyPatch, *, examples: int
+) -> None:
+    """See that the fuzz finds what a mend was for, once it is taken back.
+
+    Args:
+        mend: the module and name that hold it, what stands there instead, and how the kind that finds it begins.
+        kinds: all of them.
+        patch: takes it back until the test ends.
+        examples: attempts of that kind.
+    """
+    module, name, other, kind = mend
+    patch.setattr(module, name, other)
+    with pytest.raises(AssertionError, match=kind):
+        run({known: how for known, how in kinds.items() if known.startswith(kind)}, examples=examples)
 
 
 def _tried(name: str, kind: Kind, examples: int, number: int) -> int:
