@@ -56,9 +56,13 @@ class Budgets:
         self.used: dict[str, tuple[float, float]] = {}
         self.seconds: dict[str, float] = {}
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """The longest lessons first, so that none of them is left to one worker at the end."""
+        """The longest lessons first, so that none is left to one worker at the end; some are for the night."""
         items.sort(key=lambda item: -self.declared.get(item.nodeid.split("::")[0], {"cpu_s": 0})["cpu_s"])
+        for item in items:
+            if self.declared.get(item.nodeid.split("::")[0], {}).get("nightly"):
+                item.add_marker("execution")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Iterator[None]:

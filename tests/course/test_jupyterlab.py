@@ -194,6 +194,7 @@ def assert_drawn(images: Locator) -> None:
     assert widths and all(widths)
 
 
+@pytest.mark.execution
 def test_the_first_lesson_finds_the_machine_ready_and_draws_the_map(page: Page, lab: Lab) -> None:
     notebook = open_and_run(page, lab, NOTEBOOKS[0])
     expect(cell(notebook, "doctor.findings()")).to_contain_text("Nothing stands in the way.")

@@ -339,6 +339,7 @@ def test_a_folder_begun_with_something_else_is_refused(tmp_path: Path, static: S
         stream(static, source, out)
 
 
+@pytest.mark.execution
 def test_a_folder_begun_with_the_same_weights_but_other_vectors_is_refused(
     tmp_path: Path, minilm: SentenceTransformer
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_request_of_many_batches_gets_the_librarys_vectors(server: httpx.Clien
     np.testing.assert_allclose(embedded(post(server, input=texts)), minilm.encode(texts), atol=1e-5, rtol=0)
 
 
+@pytest.mark.execution
 def test_64_short_requests_are_answered_beside_large_ones_and_before_them() -> None:
     # The encoder stands still until all are there, and nobody waits too long: so no speed of a machine matters.
     begin, encoded = threading.Event(), list[int]()
@@ -117,6 +118,7 @@ def test_64_short_requests_are_answered_beside_large_ones_and_before_them() -> N
         assert max(i for i, tokens in enumerate(encoded) if tokens < 256) < len(encoded) - 20
 
 
+@pytest.mark.execution
 def test_twelve_of_the_largest_bodies_whose_clients_hang_up_leave_no_work_and_no_memory(tmp_path: Path) -> None:
     body = json.dumps({"model": MODEL, "input": ["a " * 5_000] * 190, "truncate": True}).encode()
     with serving(tmp_path / "log", threads="1") as (url, process), httpx.Client(base_url=url, timeout=60) as one:
@@ -211,6 +213,7 @@ def test_large_bodies_have_a_limit_together_and_small_ones_are_read_all_the_same
         until(lambda: service.bodies.held == 0)
 
 
+@pytest.mark.execution
 def test_a_client_that_keeps_its_connection_is_told_with_its_last_answer_when_the_server_ends(tmp_path: Path) -> None:
     last: list[str | None] = []
 
@@ -237,6 +240,7 @@ def test_a_client_that_keeps_its_connection_is_told_with_its_last_answer_when_th
         assert process.wait(30) in (0, -signal.SIGTERM)
 
 
+@pytest.mark.execution
 def test_200_openai_clients_of_one_short_text_each_all_get_through_on_one_core(tmp_path: Path) -> None:
     async def ask(url: str) -> list[int]:
         async def one(i: int) -> int:
