@@ -2,11 +2,19 @@
 # # 00 · Start here
 #
 # After this lesson you can
-# - **check** whether this machine is ready, and quote what it is in a bug report,
+# - **search** five sentences by meaning, which is what all of this is for,
 # - **tell** the kinds of weights apart, and what may be concluded from each,
-# - **find** your way: lessons, exercises, times.
+# - **find** your way: machine, lessons, paths, exercises, times.
 #
 # {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
+#
+# A program that looks for words finds "car" and misses "vehicle". An *embedding model* turns a text into a list of
+# numbers so that texts of like meaning get like numbers. Search, deduplication, recommendation and the retrieval
+# before a language model's answer rest on it. You can buy embeddings by the million tokens from an API. Or you can run
+# an open model yourself: no text leaves your house, nobody limits the rate or withdraws the model, nothing is billed
+# by the token; in return the machine, its updates and its nights are yours. This course shows the open models, how to
+# choose one, how to run it and what that costs, and it measures what it says. At its end stands a benchmark that ranks
+# models on your own texts.
 #
 # What stands under the cells was printed on the authors' machine, until you run them on yours. The first cell of each
 # lesson imports the libraries: some seconds, up to a minute the first time. While a cell runs it shows `[*]`.
@@ -15,9 +23,53 @@
 import pandas as pd
 
 from helpers import bundled, doctor, load, models, weights
-from helpers.measure.environment import environment, hub_cache
+from helpers.measure.environment import environment
 
 print(f"device {models.choose_device()}, torch {environment()['versions']['torch']}")
+
+# %% [markdown]
+# ## A first search
+#
+# Five sentences and a question. **Before you run it:** which sentence answers the question, and which words do the two
+# share?
+
+# %%
+sentences = [
+    "Bread keeps longest in a linen bag at room temperature.",
+    "The ferry does not sail when the wind is above force nine.",
+    "Our vehicle would not start on the coldest morning of the year.",
+    "Parcels are handed out until eight in the evening.",
+    "He plays the cello in a small orchestra.",
+]
+question = "Why did my car refuse to go in winter?"
+minilm = load("all-MiniLM-L6-v2")
+similarity = minilm.similarity(minilm.encode_query(question), minilm.encode_document(sentences))[0]
+pd.DataFrame({"similarity": similarity, "sentence": sentences}).sort_values("similarity", ascending=False).round(3)
+
+# %% [markdown]
+# That is the whole idea. Lesson 01 takes it apart, and the [glossary](../docs/glossary.md) has the words.
+#
+# ## The map
+#
+# Each lesson is a notebook in `notebooks/`. An exercise has the number of its lesson: work in `exercises/`,
+# look into `solutions/` afterwards. 00 and 01 come first; then take the path that you came for.
+
+# %%
+course = doctor.course()
+lessons = {entry["name"][:2]: entry for entry in course["lesson"]}
+minutes = {n: (entry["minutes"], entry.get("exercise", {}).get("minutes", 0)) for n, entry in lessons.items()}
+print(f"all {len(lessons)} lessons: {sum(a for a, _ in minutes.values()) / 60:.1f} hours,", end=" ")
+print(f"with their exercises {sum(map(sum, minutes.values())) / 60:.1f}")
+for path in course["paths"].values():
+    hours = [sum(minutes[n][kind] for n in path["lessons"]) / 60 for kind in (0, 1)]
+    print(f"{path['title']}: {', '.join(path['lessons'])}; {hours[0]:.1f} hours and {hours[1]:.1f} of exercises")
+
+# %%
+rows = [(f"{n} {entry['title']}", *minutes[n], entry["memory_mb"]) for n, entry in lessons.items()]
+table = pd.DataFrame(rows, columns=["lesson", "minutes", "exercise", "memory (MB)"])
+axes = table[::-1].plot.barh(x="lesson", y=["minutes", "exercise"], stacked=True, figsize=(8, 1 + len(table) / 3))
+axes.set_xlabel("minutes (lesson, then exercise)")
+table.style.hide(axis="index")
 
 # %% [markdown]
 # ## Is this machine ready?
@@ -61,7 +113,7 @@ pd.DataFrame({"what": [what.replace("_", " ") for what in facts], "here": here})
 # %%
 model = load("BAAI/bge-small-en-v1.5")
 print(f"\nvectors of {model.get_embedding_dimension()} dimensions, weights: {weights(model).kind}")
-print("hub reachable:", models.hub_reachable(), "· models in the local hub cache:", len(hub_cache()))
+print("hub reachable:", models.hub_reachable())
 
 # %% [markdown]
 # A stand-in has the right shape and the right prompts, so the code you write with it is the code you will run
@@ -94,26 +146,6 @@ pd.DataFrame(doctor.real_weights()).style.hide(axis="index")
 pd.DataFrame([(n, b.dims, b.what) for n, b in bundled.MODELS.items()], columns=["model", "dims", "what it is"])
 
 # %% [markdown]
-# ## The map
-#
-# Each lesson is a notebook in `notebooks/`. An exercise has the number of its lesson: work in `exercises/`,
-# look into `solutions/` afterwards. The figure shows how the minutes are spread.
-
-# %%
-lessons = doctor.course()["lesson"]
-course = pd.DataFrame(
-    {
-        "lesson": [f"{entry['name'][:2]} {entry['title']}" for entry in lessons],
-        "minutes": [entry["minutes"] for entry in lessons],
-        "exercise": [entry.get("exercise", {}).get("minutes", 0) for entry in lessons],
-        "memory_mb": [entry["memory_mb"] for entry in lessons],
-    }
-)
-axes = course[::-1].plot.barh(x="lesson", y=["minutes", "exercise"], stacked=True, figsize=(8, 1 + len(course) / 3))
-axes.set_xlabel("minutes (lesson, then exercise)")
-course
-
-# %% [markdown]
 # ## How exercises work
 #
 # A task is a function with its signature and docstring and no body. `check("01.1", your_function)` has four
@@ -134,13 +166,12 @@ def careless(token_embeddings, attention_mask):
 
 
 print(check("01.1", untouched))
-print(check("01.1", careless))
+print(check("01.1", careless, keep=False))
 hint("01.1", 1)
 
 # %% [markdown]
-# What you try is kept in a small file on this machine, and `progress()` shows it: run by you, the cell above made
-# `01.1` a task that was tried. A task once right stays right, whatever you try afterwards. Delete the file to begin
-# anew.
+# What you try is kept in a small file on this machine (these two were a show and are not), and `progress()` shows it.
+# A task once right stays right, whatever you try afterwards. Delete the file to begin anew.
 
 # %%
 progress()
@@ -148,10 +179,11 @@ progress()
 # %% [markdown]
 # ## Recap
 #
-# - **Check**: `doctor.findings()` names what stands in the way, `environment()` is what to quote.
+# - **Search**: encode the texts, encode the question, sort by similarity.
 # - **Tell apart**: `hub`, `bundled`, `quantised` and `local` are real; a `stand-in` shows mechanics, a `twin`
 #   speed.
-# - **Find**: lesson, exercise and solution share a number; `course.toml` is the list, `progress()` your place in it.
+# - **Find**: `doctor.findings()` names what stands in the way, `environment()` is what to quote; lesson, exercise and
+#   solution share a number, and `progress()` is your place among them.
 #
 # Test yourself: Why may a stand-in not be ranked? What does a twin tell you before you rent a GPU? What does
 # `check` say about a function that returns nothing?

@@ -40,16 +40,19 @@ html_css_files = ["course.css"]
 html_copy_source = True  # what the download button gives: a learner's copy, without solutions
 
 
+BEGIN = ("learners", "glossary")
+
+
 def groups() -> dict[str, list[str]]:
     """Every page below the front page, by its group in the navigation; an exercise follows its lesson."""
     course = []
     for lesson in COURSE["lesson"]:
         name = lesson["name"]
         course += [f"notebooks/{name}", *([f"exercises/{name}/{name}"] if "exercise" in lesson else [])]
-    guides = [f"docs/{path.stem}" for path in sorted((ROOT / "docs").glob("*.md")) if path.stem != "learners"]
+    guides = [f"docs/{path.stem}" for path in sorted((ROOT / "docs").glob("*.md")) if path.stem not in BEGIN]
     project_pages = ["CONTRIBUTING", "CHANGELOG", "SECURITY"]
     return {
-        "Begin": ["docs/learners"],
+        "Begin": [f"docs/{name}" for name in BEGIN],
         "Lessons and exercises": course,
         "Guides": [*guides, "deploy/README"],
         "The project": project_pages,

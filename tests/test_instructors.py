@@ -43,28 +43,27 @@ def test_a_part_that_was_lost_is_named() -> None:
         instructors.written(PAGE.replace("<!-- one day", "<!-- "), doctor.course())
 
 
-def test_a_day_has_its_lunch_and_breaks_and_ends_in_time() -> None:
-    plan = instructors.one_day(LESSONS)
+@pytest.mark.parametrize("path", doctor.course()["paths"])
+def test_each_path_is_a_day_with_lunch_and_breaks_that_ends_in_time(path: str) -> None:
+    numbers = doctor.course()["paths"][path]["lessons"]
+    plan = instructors.one_day(instructors.chosen(LESSONS, numbers))
     times = [at for at, _ in plan]
     assert times == sorted(times) and times[0] == 9 * 60 and times[-1] <= 18 * 60
-    (lunch,) = [at for at, what in plan if what == "lunch"]
-    assert 11 * 60 + 30 <= lunch <= 13 * 60
+    assert [11 * 60 + 30 <= at <= 13 * 60 for at, what in plan if what == "lunch"] == [True]
     begun = 9 * 60
     for (at, what), (then, _) in itertools.pairwise(plan):
         if what in ("lunch", "break", "questions, and where to go on"):
             assert at - begun <= 120, what  # at a stretch
             begun = then
-    chosen = instructors.essential(LESSONS)
-    assert [what for _, what in plan if what[:2].isdigit()] == [f"{e['name'][:2]} {e['title']}" for e in chosen]
+    assert [what[:2] for _, what in plan if what[:2].isdigit()] == numbers
 
 
-def test_a_day_keeps_what_matters_most() -> None:
-    chosen = instructors.essential(LESSONS)
-    assert chosen[0] == LESSONS[0]
-    kept = sorted(map(instructors.importance, chosen[1:]))
-    assert kept == sorted(map(instructors.importance, LESSONS[1:]))[-len(kept) :]
-    bare = {name: value for name, value in LESSONS[1].items() if name != "exercise"}
-    assert bare not in instructors.essential([LESSONS[0], bare, *LESSONS[1:]])  # a lesson without an exercise
+def test_a_day_that_is_too_long_loses_the_exercises_that_matter_least() -> None:
+    every = LESSONS[1:8]
+    kept = instructors.chosen(LESSONS, [lesson["name"][:2] for lesson in every])
+    worth = [(instructors.importance(a), "exercise" in b) for a, b in zip(every, kept, strict=True)]
+    lost, held = [w for w, there in worth if not there], [w for w, there in worth if there]
+    assert lost and max(lost) <= min(held)
 
 
 def test_the_whole_course_is_spread_over_days_in_order_and_leaves_nothing_out() -> None:

@@ -28,28 +28,26 @@ def blocks(lessons: list[dict[str, Any]]) -> list[tuple[str, int]]:
     return found
 
 
-def essential(lessons: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lessons that one day holds, in order: 00, then those whose exercises matter most, as many as fit."""
-    chosen, left = [], DAY
-    for lesson in [lessons[0], *sorted(lessons[1:], key=lambda entry: -importance(entry))]:
-        minutes = sum(length for _, length in blocks([lesson]))
-        if minutes <= left:
-            chosen.append(lesson)
-            left -= minutes
-    return [lesson for lesson in lessons if lesson in chosen]
-
-
 def importance(lesson: dict[str, Any]) -> int:
     """Of a lesson's exercise, of five; 0 where there is none."""
     return int(lesson.get("exercise", {}).get("importance", 0))
 
 
+def chosen(lessons: list[dict[str, Any]], numbers: list[str]) -> list[dict[str, Any]]:
+    """The lessons of a path as a day holds them: where it is too long, the exercises that matter least are left out."""
+    path = [lesson for lesson in lessons if lesson["name"][:2] in numbers]
+    while sum(minutes for _, minutes in blocks(path)) > DAY:
+        least = min((lesson for lesson in path if "exercise" in lesson), key=importance)
+        path = [{k: v for k, v in each.items() if k != "exercise"} if each is least else each for each in path]
+    return path
+
+
 def one_day(lessons: list[dict[str, Any]]) -> list[tuple[int, str]]:
-    """(minute of the day, what begins then): the essential lessons, breaks and lunch."""
+    """(minute of the day, what begins then): the lessons, breaks and lunch."""
     now, worked, eaten = BEGIN, 0, False
     plan = []
-    for what, minutes in blocks(essential(lessons)):
-        if not eaten and now + minutes > LUNCH + LUNCH_BREAK:
+    for what, minutes in blocks(lessons):
+        if not eaten and (now >= LUNCH - BREAK or now + minutes > LUNCH + LUNCH_BREAK):
             plan.append((now, "lunch"))
             now, worked, eaten = now + LUNCH_BREAK, 0, True
         elif worked >= BREAK_AFTER:
@@ -82,6 +80,13 @@ def parts(course: dict[str, Any]) -> dict[str, str]:
     lessons, repository = course["lesson"], course["repository"]
     total = sum(minutes for _, minutes in blocks(lessons))
     packaged = {packaged.original: packaged for packaged in PACKAGED.values()}
+
+    def plan_of(path: dict[str, Any]) -> str:
+        kept = chosen(lessons, path["lessons"])
+        short = [e["name"][:2] for e in lessons if e["name"][:2] in path["lessons"] and e not in kept]
+        left = f" Exercises left for afterwards: {', '.join(short)}." if short else ""
+        rows = [[f"{at // 60}:{at % 60:02d}", what] for at, what in one_day(kept)]
+        return f"**{path['title']}**: {', '.join(path['lessons'])}.{left}\n\n{table(['from', 'what'], rows)}"
 
     def of(model: Card) -> str:
         found = packaged.get(model.hub_id)
@@ -119,7 +124,7 @@ def parts(course: dict[str, Any]) -> dict[str, str]:
         )
         online += f"\n\nA devcontainer: https://codespaces.new/{repository}"
     return {
-        "one day": table(["from", "what"], [[f"{at // 60}:{at % 60:02d}", what] for at, what in one_day(lessons)]),
+        "one day": "\n\n".join(map(plan_of, course["paths"].values())),
         "whole course": f"All {len(lessons)} lessons with their exercises take {total / 60:.0f} hours:\n\n"
         + table(
             ["day", "lessons", "hours"],

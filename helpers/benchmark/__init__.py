@@ -16,7 +16,7 @@ from helpers.benchmark.report import (
     scores,
     table,
 )
-from helpers.benchmark.running import evaluate, measure, retrieve, run, score, speed_texts
+from helpers.benchmark.running import evaluate, measure, ndcg, retrieve, run, score, speed_texts
 from helpers.benchmark.words import advice, description, limits, method, summary, verdict
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "limits",
     "measure",
     "method",
+    "ndcg",
     "notebook_variables",
     "ranking",
     "read",

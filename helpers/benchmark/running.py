@@ -474,6 +474,11 @@ def retrieve(
     return found
 
 
+def ndcg(search: data.Retrieval, queries: NDArray[np.float32], documents: NDArray[np.float32]) -> NDArray[np.float64]:
+    """nDCG@10 of each query, (q,), where documents are ranked by dot product; arguments as for `retrieve`."""
+    return metrics.per_query(retrieve(search, queries, documents), search.qrels)["ndcg@10"]
+
+
 def speed_texts(dataset: data.Dataset, *, course: bool) -> list[str]:
     """What models are timed on: the course's unlabelled texts of mixed lengths, or the reader's own texts.
 

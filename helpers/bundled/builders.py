@@ -146,6 +146,7 @@ def run_onnx(content: bytes, model: SentenceTransformer) -> SentenceTransformer:
     """A model whose encoder is that of an ONNX file, run by ONNX Runtime; all else is the model's own."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as helpers/__init__.py has it
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     encoder = RuntimeTransformer(lambda inputs: session.run(None, inputs)[0], model[0], precision="int8")
     prompts = {name: text or "" for name, text in model.prompts.items()}

@@ -16,7 +16,7 @@ from helpers.checks.tasks import Outcome, Task, outcome, task
 from helpers.errors import CourseError
 
 
-def check(task_id: str, answer: Any, *, seed: int = 0) -> Outcome:
+def check(task_id: str, answer: Any, *, seed: int = 0, keep: bool = True) -> Outcome:
     """Check an answer: run it on the task's cases and judge what it returns.
 
     What a person tries is kept for `progress`; what papermill, nbval or nbgrader run is not.
@@ -25,12 +25,13 @@ def check(task_id: str, answer: Any, *, seed: int = 0) -> Outcome:
         task_id: such as "01.2".
         answer: the function or class that the task asks for, under any name.
         seed: of the cases; another seed tries other inputs.
+        keep: whether it counts as tried; lesson 00 only shows what a check says.
     """
     result = outcome(task(task_id), answer, seed=seed)
     if result.status != "right" and (broken := _syntax_error()):
         message = f"the cell you ran last isn't Python ({broken}), so this is about what was defined before it."
         return Outcome(task_id, "error", message, 0)
-    if result.status != "not attempted" and someone_is_there():
+    if keep and result.status != "not attempted" and someone_is_there():
         record.keep(task_id, result.status)
         if result.status == "right":
             print(_standing(task_id, result.points))

@@ -61,11 +61,12 @@ def fingerprint() -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def docstrings(part: str = "all") -> Docstrings:
+def docstrings(part: str = "all", limit: int | None = None) -> Docstrings:
     """The docstrings of torch, transformers, scipy and scikit-learn as a retrieval set.
 
     Args:
         part: "train" (torch, transformers), "dev" (scipy), "test" (scikit-learn), or "all".
+        limit: so many of them, drawn evenly, each with its query; None for all.
 
     Raises:
         CourseError: there is no such part, a package is missing, or the cache folder can't be written.
@@ -75,6 +76,8 @@ def docstrings(part: str = "all") -> Docstrings:
     wanted = {package for name, packages in PARTS.items() if part in (name, "all") for package in packages}
     made = _kept()
     rows = [row for row in made["rows"] if row["package"] in wanted]
+    if limit is not None:
+        rows = rows[:: max(1, len(rows) // limit)][:limit]
     dropped = {key: count for key, count in made["dropped"].items() if key.partition(": ")[0] in wanted}
     return Docstrings(
         {row["id"]: row["document"] for row in rows},

@@ -1,7 +1,7 @@
 """How fast models encode, how much memory one takes, and how much of the machine it uses.
 
-Models are compared in rounds: every model once a round, in an order drawn anew, on the same batches, so that what the
-machine does meanwhile meets all of them alike. What counts is the ratio to a reference, the first model.
+Models are compared in rounds. Within a round every batch goes to every model, in an order drawn anew for each batch, so
+that what the machine does meanwhile meets all of them alike. What counts is the ratio to a reference, the first model.
 """
 
 import gc
@@ -182,9 +182,9 @@ def measure(
 ) -> dict[str, Speed]:
     """Encode the same batches with every model, round by round, until the time is used.
 
-    A visit to a model encodes the batches of `plan`, or every second, fourth, ... of them in turn where seven rounds
-    wouldn't fit the time; a fast model's visit is repeated until it lasts a tenth of a second. All models are warmed
-    up first.
+    A round takes the batches of `plan`, or every second, fourth, ... of them in turn where seven rounds wouldn't fit
+    the time; a fast model encodes each batch as often as makes a tenth of a second a round. All models are warmed up
+    first.
 
     Args:
         models: name to model; the first is the reference.
@@ -192,7 +192,7 @@ def measure(
         singles: texts that come one by one, such as queries; from `texts` where none are given.
         batch_size: texts a batch at most.
         budget_s: seconds for everything; there are three rounds at least, fifteen at most.
-        seed: of the batches and of the order in a round.
+        seed: of the batches and of the order of models.
         say: told the number of each round as it begins.
 
     Raises:
@@ -210,15 +210,15 @@ def measure(
     left = budget_s - (time.perf_counter() - start)
     parts = next((p for p in (1, 2, 4, 8) if sum(needed.values()) * WANTED_ROUNDS / p <= left), BATCHES)
     parts = min(parts, len(batched))
+    times = {name: max(1, math.ceil(SHORTEST_VISIT_S * parts / second)) for name, second in needed.items()}
     visits: dict[str, list[_Visit]] = {name: [] for name in models}
     for turn in range(ROUNDS.stop - 1):
         begun = time.perf_counter()
         say(f"round {turn + 1}")
         part = batched[turn % parts :: parts]
         single = [alone[(turn * SINGLES + i) % len(alone)] for i in range(SINGLES)]
-        for name in draw.permutation(list(models)):
-            times = max(1, math.ceil(SHORTEST_VISIT_S * parts / needed[name]))
-            visits[name].append(_visit(models[name], part, single, times))
+        for name, visit in _round(models, part, single, times, draw).items():
+            visits[name].append(visit)
         now = time.perf_counter()
         if turn + 1 >= ROUNDS.start and now + (now - begun) - start > budget_s:
             break
@@ -251,22 +251,34 @@ def _warm_up(model: SentenceTransformer, batched: list[list[str]]) -> float:
     return max((time.perf_counter() - start) * len(batched), 1e-9)
 
 
-def _visit(model: SentenceTransformer, part: list[list[str]], single: list[str], times: int) -> _Visit:
-    """One model's turn in a round; seconds a text."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    for _ in range(times):
-        for batch in part:
-            _encode(model, batch)
-    synchronize(model.device)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    latencies = []
+def _round(
+    models: Mapping[str, SentenceTransformer],
+    part: list[list[str]],
+    single: list[str],
+    times: Mapping[str, int],
+    draw: np.random.Generator,
+) -> dict[str, _Visit]:
+    """Each batch, then each text on its own, with every model before the next one; seconds a text."""
+    wall, cpu = dict.fromkeys(models, 0.0), dict.fromkeys(models, 0.0)
+    latencies: dict[str, list[float]] = {name: [] for name in models}
+    for batch in part:
+        for name in draw.permutation(list(models)):
+            wall_s, cpu_s = time.perf_counter(), time.process_time()
+            for _ in range(times[name]):
+                _encode(models[name], batch)
+            synchronize(models[name].device)
+            wall[name] += (time.perf_counter() - wall_s) / times[name]
+            cpu[name] += (time.process_time() - cpu_s) / times[name]
     for text in single:
-        begun = time.perf_counter()
-        _encode(model, [text])
-        synchronize(model.device)
-        latencies.append(time.perf_counter() - begun)
-    texts = times * sum(map(len, part))
-    return _Visit(wall / texts, max(cpu, 1e-9) / texts, tuple(latencies))
+        for name in draw.permutation(list(models)):
+            begun = time.perf_counter()
+            _encode(models[name], [text])
+            synchronize(models[name].device)
+            latencies[name].append(time.perf_counter() - begun)
+    texts = sum(map(len, part))
+    return {
+        name: _Visit(wall[name] / texts, max(cpu[name], 1e-9) / texts, tuple(latencies[name])) for name in models
+    }
 
 
 def _speed(

@@ -46,7 +46,7 @@ def mean_pooling(token_embeddings: torch.Tensor, attention_mask: torch.Tensor) -
 check("01.1", mean_pooling)
 
 # %%
-hint("01.1", 1)
+# hint("01.1", 1)  # take the first # away for a nudge; hint("01.1", 2) says more
 
 # %% [markdown]
 # ## {{01.2}}
@@ -78,7 +78,7 @@ def rank_documents(query: np.ndarray, documents: np.ndarray) -> list[int]:
 check("01.2", rank_documents)
 
 # %%
-hint("01.2", 1)
+# hint("01.2", 1)  # take the first # away for a nudge; hint("01.2", 2) says more
 
 # %% [markdown]
 # ## {{01.3}}
@@ -108,7 +108,7 @@ def tokens_lost(text: str, tokenizer, max_seq_length: int) -> int:
 check("01.3", tokens_lost)
 
 # %%
-hint("01.3", 1)
+# hint("01.3", 1)  # take the first # away for a nudge; hint("01.3", 2) says more
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -56,7 +56,7 @@ def pool(token_embeddings: torch.Tensor, attention_mask: torch.Tensor, pooling: 
 check("02.1", pool)
 
 # %%
-hint("02.1", 1)
+# hint("02.1", 1)  # take the first # away for a nudge; hint("02.1", 2) says more
 
 # %% [markdown]
 # ## {{02.2}}
@@ -89,7 +89,7 @@ def embed(model: SentenceTransformer, texts: list[str], roles: list[str]) -> np.
 check("02.2", embed)
 
 # %%
-hint("02.2", 1)
+# hint("02.2", 1)  # take the first # away for a nudge; hint("02.2", 2) says more
 
 # %% [markdown]
 # ## {{02.3}}
@@ -126,7 +126,7 @@ def calibrate_threshold(similarity: np.ndarray, label: np.ndarray) -> float:
 check("02.3", calibrate_threshold)
 
 # %%
-hint("02.3", 1)
+# hint("02.3", 1)  # take the first # away for a nudge; hint("02.3", 2) says more
 
 # %% [markdown]
 # ## {{02.4}}
@@ -166,7 +166,7 @@ def pooling_evidence(
 check("02.4", pooling_evidence)
 
 # %%
-hint("02.4", 1)
+# hint("02.4", 1)  # take the first # away for a nudge; hint("02.4", 2) says more
 
 # %% [markdown]
 # <details><summary>Solution</summary>

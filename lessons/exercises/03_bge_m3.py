@@ -41,7 +41,7 @@ def lexical_score(query: dict[str, float], document: dict[str, float]) -> float:
 check("03.1", lexical_score)
 
 # %%
-hint("03.1", 1)
+# hint("03.1", 1)  # take the first # away for a nudge; hint("03.1", 2) says more
 
 # %% [markdown]
 # ## {{03.2}}
@@ -69,7 +69,7 @@ def colbert_score(query_vectors: np.ndarray, document_vectors: np.ndarray) -> fl
 check("03.2", colbert_score)
 
 # %%
-hint("03.2", 1)
+# hint("03.2", 1)  # take the first # away for a nudge; hint("03.2", 2) says more
 
 # %% [markdown]
 # ## {{03.3}}
@@ -108,7 +108,7 @@ def fuse(scores: dict[str, np.ndarray], weights: dict[str, float]) -> list[int]:
 check("03.3", fuse)
 
 # %%
-hint("03.3", 1)
+# hint("03.3", 1)  # take the first # away for a nudge; hint("03.3", 2) says more
 
 # %% [markdown]
 # ## {{03.4}}
@@ -142,7 +142,7 @@ def bytes_per_document(tokens: int, entries: int, dims: int, dtype: str) -> dict
 check("03.4", bytes_per_document)
 
 # %%
-hint("03.4", 1)
+# hint("03.4", 1)  # take the first # away for a nudge; hint("03.4", 2) says more
 
 # %% [markdown]
 # <details><summary>Solution</summary>

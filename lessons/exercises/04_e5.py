@@ -48,7 +48,7 @@ def embed_sides(model, first: list[str], second: list[str], symmetric: bool) -> 
 check("04.1", embed_sides)
 
 # %%
-hint("04.1", 1)
+# hint("04.1", 1)  # take the first # away for a nudge; hint("04.1", 2) says more
 
 # %% [markdown]
 # ## {{04.2}}
@@ -83,7 +83,7 @@ def info_nce(queries: torch.Tensor, passages: torch.Tensor, temperature: float) 
 check("04.2", info_nce)
 
 # %%
-hint("04.2", 1)
+# hint("04.2", 1)  # take the first # away for a nudge; hint("04.2", 2) says more
 
 # %% [markdown]
 # ## {{04.3}}
@@ -116,7 +116,7 @@ def last_token_pooling(token_embeddings: torch.Tensor, attention_mask: torch.Ten
 check("04.3", last_token_pooling)
 
 # %%
-hint("04.3", 1)
+# hint("04.3", 1)  # take the first # away for a nudge; hint("04.3", 2) says more
 
 # %% [markdown]
 # ## {{04.4}}
@@ -149,7 +149,7 @@ def call_alike(cosines: np.ndarray, background: np.ndarray, false_alarms: float)
 check("04.4", call_alike)
 
 # %%
-hint("04.4", 1)
+# hint("04.4", 1)  # take the first # away for a nudge; hint("04.4", 2) says more
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -44,7 +44,7 @@ def similarity_score(a: np.ndarray, b: np.ndarray) -> float:
 check("05.1", similarity_score)
 
 # %%
-hint("05.1", 1)
+# hint("05.1", 1)  # take the first # away for a nudge; hint("05.1", 2) says more
 
 # %% [markdown]
 # ## {{05.2}}
@@ -87,7 +87,7 @@ def instructed(
 check("05.2", instructed)
 
 # %%
-hint("05.2", 1)
+# hint("05.2", 1)  # take the first # away for a nudge; hint("05.2", 2) says more
 
 # %% [markdown]
 # ## {{05.3}}
@@ -125,7 +125,7 @@ def visible(attention_mask: torch.Tensor, causal: bool) -> torch.Tensor:
 check("05.3", visible)
 
 # %%
-hint("05.3", 1)
+# hint("05.3", 1)  # take the first # away for a nudge; hint("05.3", 2) says more
 
 # %% [markdown]
 # ## {{05.4}}
@@ -163,7 +163,7 @@ def is_causal(hidden_states: Callable[[torch.Tensor], torch.Tensor], vocab_size:
 check("05.4", is_causal)
 
 # %%
-hint("05.4", 1)
+# hint("05.4", 1)  # take the first # away for a nudge; hint("05.4", 2) says more
 
 # %% [markdown]
 # <details><summary>Solution</summary>

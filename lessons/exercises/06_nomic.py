@@ -52,7 +52,7 @@ def matryoshka(embeddings: torch.Tensor, dims: int) -> torch.Tensor:
 check("06.1", matryoshka)
 
 # %%
-hint("06.1", 1)
+# hint("06.1", 1)  # take the first # away for a nudge; hint("06.1", 2) says more
 
 # %% [markdown]
 # ## {{06.2}}
@@ -93,7 +93,7 @@ def smallest_size(scores: dict[int, np.ndarray], keep: float) -> int:
 check("06.2", smallest_size)
 
 # %%
-hint("06.2", 1)
+# hint("06.2", 1)  # take the first # away for a nudge; hint("06.2", 2) says more
 
 # %% [markdown]
 # ## {{06.3}}
@@ -143,7 +143,7 @@ def best_passage_scores(
 check("06.3", best_passage_scores)
 
 # %%
-hint("06.3", 1)
+# hint("06.3", 1)  # take the first # away for a nudge; hint("06.3", 2) says more
 
 # %% [markdown]
 # ## {{06.4}}
@@ -176,7 +176,7 @@ def encode_for(model: SentenceTransformer, texts: list[str], task: str) -> np.nd
 check("06.4", encode_for)
 
 # %%
-hint("06.4", 1)
+# hint("06.4", 1)  # take the first # away for a nudge; hint("06.4", 2) says more
 
 # %% [markdown]
 # <details><summary>Solution</summary>

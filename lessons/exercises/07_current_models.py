@@ -54,7 +54,7 @@ def static_embeddings(
 check("07.1", static_embeddings)
 
 # %%
-hint("07.1", 1)
+# hint("07.1", 1)  # take the first # away for a nudge; hint("07.1", 2) says more
 
 # %% [markdown]
 # ## {{07.2}}
@@ -100,7 +100,7 @@ def pareto_front(models: list[dict[str, Any]], tasks: int) -> list[int]:
 check("07.2", pareto_front)
 
 # %%
-hint("07.2", 1)
+# hint("07.2", 1)  # take the first # away for a nudge; hint("07.2", 2) says more
 
 # %% [markdown]
 # ## {{07.3}}
@@ -141,7 +141,7 @@ def shortlist(models: list[dict[str, Any]], tokens: int) -> list[int]:
 check("07.3", shortlist)
 
 # %%
-hint("07.3", 1)
+# hint("07.3", 1)  # take the first # away for a nudge; hint("07.3", 2) says more
 
 # %% [markdown]
 # ## {{07.4}}
@@ -184,7 +184,7 @@ def fair_differences(one: Runs, other: Runs, tasks: dict[str, int]) -> dict[str,
 check("07.4", fair_differences)
 
 # %%
-hint("07.4", 1)
+# hint("07.4", 1)  # take the first # away for a nudge; hint("07.4", 2) says more
 
 # %% [markdown]
 # <details><summary>Solution</summary>

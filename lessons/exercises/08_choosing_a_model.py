@@ -55,7 +55,7 @@ def verdicts(
 check("08.1", verdicts)
 
 # %%
-hint("08.1", 1)
+# hint("08.1", 1)  # take the first # away for a nudge; hint("08.1", 2) says more
 
 # %% [markdown]
 # ## {{08.2}}
@@ -93,7 +93,7 @@ def ranked(models: list[dict[str, Any]], benchmark: str, tasks: int) -> list[int
 check("08.2", ranked)
 
 # %%
-hint("08.2", 1)
+# hint("08.2", 1)  # take the first # away for a nudge; hint("08.2", 2) says more
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -40,7 +40,7 @@ def zero_shot_share(training: set[str] | None, tasks: list[str]) -> float | None
 check("09.1", zero_shot_share)
 
 # %%
-hint("09.1", 1)
+# hint("09.1", 1)  # take the first # away for a nudge; hint("09.1", 2) says more
 
 # %% [markdown]
 # ## {{09.2}}
@@ -72,7 +72,7 @@ def means(scores: dict[str, float], types: dict[str, str]) -> tuple[float, float
 check("09.2", means)
 
 # %%
-hint("09.2", 1)
+# hint("09.2", 1)  # take the first # away for a nudge; hint("09.2", 2) says more
 
 # %% [markdown]
 # ## {{09.3}}
@@ -106,7 +106,7 @@ def borda(scores: dict[str, dict[str, float]]) -> dict[str, int]:
 check("09.3", borda)
 
 # %%
-hint("09.3", 1)
+# hint("09.3", 1)  # take the first # away for a nudge; hint("09.3", 2) says more
 
 # %% [markdown]
 # <details><summary>Solution</summary>

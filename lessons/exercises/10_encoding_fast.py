@@ -57,7 +57,7 @@ def encode_in_budget(
 check("10.1", encode_in_budget)
 
 # %%
-hint("10.1", 1)
+# hint("10.1", 1)  # take the first # away for a nudge; hint("10.1", 2) says more
 
 # %% [markdown]
 # ## {{10.2}}
@@ -89,7 +89,7 @@ def padding_share(lengths: list[int], batches: list[list[int]]) -> float:
 check("10.2", padding_share)
 
 # %%
-hint("10.2", 1)
+# hint("10.2", 1)  # take the first # away for a nudge; hint("10.2", 2) says more
 
 # %% [markdown]
 # ## {{10.3}}
@@ -121,7 +121,7 @@ def packed_mean(token_embeddings: np.ndarray, lengths: list[int]) -> np.ndarray:
 check("10.3", packed_mean)
 
 # %%
-hint("10.3", 1)
+# hint("10.3", 1)  # take the first # away for a nudge; hint("10.3", 2) says more
 
 # %% [markdown]
 # ## {{10.4}}
@@ -155,7 +155,7 @@ def still_to_do(names: list[str], rows: int, chunk: int) -> list[tuple[int, int]
 check("10.4", still_to_do)
 
 # %%
-hint("10.4", 1)
+# hint("10.4", 1)  # take the first # away for a nudge; hint("10.4", 2) says more
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -55,7 +55,7 @@ def admit(tokens: int, queued: int, limit: int, tokens_per_s: float) -> tuple[in
 check("11.1", admit)
 
 # %%
-hint("11.1", 1)
+# hint("11.1", 1)  # take the first # away for a nudge; hint("11.1", 2) says more
 
 # %% [markdown]
 # ## {{11.2}}
@@ -107,7 +107,7 @@ def serve(
 check("11.2", serve)
 
 # %%
-hint("11.2", 1)
+# hint("11.2", 1)  # take the first # away for a nudge; hint("11.2", 2) says more
 
 # %% [markdown]
 # ## {{11.3}}
@@ -150,7 +150,7 @@ def answer(vectors: np.ndarray, tokens: list[int], model: str, encoding_format: 
 check("11.3", answer)
 
 # %%
-hint("11.3", 1)
+# hint("11.3", 1)  # take the first # away for a nudge; hint("11.3", 2) says more
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -52,7 +52,7 @@ def monthly_bill(
 check("12.1", monthly_bill)
 
 # %%
-hint("12.1", 1)
+# hint("12.1", 1)  # take the first # away for a nudge; hint("12.1", 2) says more
 
 # %% [markdown]
 # ## {{12.2}}
@@ -90,7 +90,7 @@ def machines_needed(
 check("12.2", machines_needed)
 
 # %%
-hint("12.2", 1)
+# hint("12.2", 1)  # take the first # away for a nudge; hint("12.2", 2) says more
 
 # %% [markdown]
 # ## {{12.3}}
@@ -134,7 +134,7 @@ def reachable_break_even(
 check("12.3", reachable_break_even)
 
 # %%
-hint("12.3", 1)
+# hint("12.3", 1)  # take the first # away for a nudge; hint("12.3", 2) says more
 
 # %% [markdown]
 # <details><summary>Solution</summary>

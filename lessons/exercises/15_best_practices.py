@@ -51,7 +51,7 @@ def chunks(token_ids: list[int], max_seq_length: int, overlap: int) -> list[list
 check("15.1", chunks)
 
 # %%
-hint("15.1", 1)
+# hint("15.1", 1)  # take the first # away for a nudge; hint("15.1", 2) says more
 
 # %% [markdown]
 # ## {{15.2}}
@@ -118,7 +118,7 @@ def audit(deployment: dict) -> dict[str, bool]:
 check("15.2", audit)
 
 # %%
-hint("15.2", 1)
+# hint("15.2", 1)  # take the first # away for a nudge; hint("15.2", 2) says more
 
 # %% [markdown]
 # ## {{15.3}}
@@ -165,7 +165,7 @@ def assess(deployments: dict[str, list[float]], objective_ms: float, share: floa
 check("15.3", assess)
 
 # %%
-hint("15.3", 1)
+# hint("15.3", 1)  # take the first # away for a nudge; hint("15.3", 2) says more
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -73,7 +73,7 @@ def test_every_exercise_has_the_same_head_hints_after_each_check_and_its_solutio
     code = cells(name)
     for task in facts["tasks"]:
         (at,) = [number for number, source in enumerate(code) if source.startswith(f'check("{task}"')]
-        assert code[at + 1].startswith(f'hint("{task}", 1)')
+        assert code[at + 1].startswith(f'# hint("{task}", 1)')
     assert "<details><summary>Solution</summary>" in last and f"(../../solutions/{name}/{name}.ipynb)" in last
 
 

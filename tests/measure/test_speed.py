@@ -137,15 +137,25 @@ def test_ratios_are_to_the_first_model_and_rates_are_texts_a_second(clock: None)
     assert found["fast"].latency_ms == pytest.approx(25)
 
 
-def test_every_model_encodes_the_same_sixteen_batches_once_a_round_in_an_order_drawn_anew(clock: None) -> None:
+def test_every_batch_goes_to_every_model_before_the_next_in_an_order_drawn_anew(clock: None) -> None:
     found = rounds(a=0.1, b=0.1, c=0.1)
-    texts, orders = found["a"].texts, []
-    visits = [name for i, (name, n) in enumerate(Timed.calls) if n > 1 and Timed.calls[i - 1][1] == 1]
-    for turn in range(found["a"].rounds - 1):  # the first round's first visit follows the warm-up
-        orders.append(tuple(visits[-3 * (turn + 1) :][:3]))
-    assert found["a"].rounds == 15 and {frozenset(order) for order in orders} == {frozenset("abc")}
-    assert len(set(orders)) > 3
-    assert {found[name].texts for name in "abc"} == {texts}
+    batched = [call for call in Timed.calls if call[1] > 1]
+    last = batched[-3 * speed.BATCHES * (found["a"].rounds - 1) :]  # the first round comes after the warm-up
+    threes = [last[i : i + 3] for i in range(0, len(last), 3)]
+    assert all(len({n for _, n in three}) == 1 and {name for name, _ in three} == set("abc") for three in threes)
+    assert len({tuple(name for name, _ in three) for three in threes}) == 6
+    assert found["a"].rounds == 15 and {found[name].texts for name in "abc"} == {found["a"].texts}
+
+
+def test_what_takes_the_machine_for_seconds_at_a_time_makes_no_difference_between_equal_models(
+    clock: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encode(self: Timed, texts: list[str], **options: object) -> None:
+        Timed.clock += 0.01 * len(texts) * (2 if int(Timed.clock / 7) % 2 else 1)
+
+    monkeypatch.setattr(Timed, "encode", encode)
+    ratio = rounds(a=0, b=0)["b"].ratio
+    assert ratio.low <= 1 <= ratio.high and ratio.high / ratio.low < 1.1
 
 
 def test_a_machine_that_slows_down_makes_no_difference_between_equal_models(clock: None) -> None:
@@ -164,12 +174,12 @@ def test_rounds_stop_where_the_time_is_used(clock: None, budget: float, least: i
         assert Timed.clock <= budget * 1.1
 
 
-def test_a_slow_model_s_visit_is_split_over_rounds(clock: None) -> None:
+def test_the_batches_of_slow_models_are_split_over_rounds(clock: None) -> None:
     found = rounds(100.0, a=0.1)  # a whole visit takes about 13 s, so that seven don't fit
     assert found["a"].rounds >= 7 and Timed.clock <= 110
 
 
-def test_a_fast_model_s_visit_lasts_a_tenth_of_a_second(clock: None) -> None:
+def test_a_fast_model_s_batches_last_a_tenth_of_a_second_a_round(clock: None) -> None:
     found = rounds(fast=1e-5)
     per_visit = sum(n for _, n in Timed.calls) / found["fast"].rounds
     assert per_visit * 1e-5 == pytest.approx(0.1, rel=0.1)
@@ -189,13 +199,13 @@ def measured_speed(seconds: tuple[float, ...], reference: tuple[float, ...] | No
 
 def test_the_median_of_the_rounds_is_what_is_reported(clock: None, monkeypatch: pytest.MonkeyPatch) -> None:
     model, turn = Timed("a", 0.5), iter([1.0, 1.0, 10.0])
-    visit = speed._visit
+    whole = speed._round
 
     def slower(*args: object) -> object:
         model.seconds = next(turn)
-        return visit(*args)  # type: ignore[arg-type]
+        return whole(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(speed, "_visit", slower)
+    monkeypatch.setattr(speed, "_round", slower)
     assert speed.measure({"a": model}, TEXTS, budget_s=0)["a"].texts_per_s == pytest.approx(1)  # type: ignore[dict-item]
 
 
