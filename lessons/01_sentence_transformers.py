@@ -132,8 +132,8 @@ for answer, score in zip(answers, scores.tolist(), strict=True):
 # Three models that are often named. What the publishers say is a mean over the tasks of a benchmark, MTEB(eng, v1);
 # what is measured is search in the course's own texts, by *nDCG@10*: one if the right documents stand first, less the
 # further down they are, nought below the tenth (lesson 09 works it out by hand). A mean over queries hangs on which
-# queries were asked; the brackets hold where it would lie for others of the kind, 95 times in a hundred. To save time
-# both models read the first 32 tokens of each document. A model that isn't here isn't scored.
+# queries were asked; the brackets hold where it would lie for others of the kind, in nineteen draws of twenty. To save
+# time both models read the first 32 tokens of each document. A model that isn't here isn't scored.
 
 # %%
 searches = {"the course's texts": data.retrieval(), "scipy's docstrings": data.docstrings("dev", limit=150)}

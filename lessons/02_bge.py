@@ -184,10 +184,10 @@ def table(ways: dict[str, dict[str, np.ndarray]]) -> pd.DataFrame:
 
 
 by_cls = claims.Claim(
-    "cls", "MiniLM pooled by its first token", "by the mean", "nDCG@10", difference(pooled, "cls", "mean")
+    "cls", "MiniLM pooled by its first token", "MiniLM pooled by the mean", "nDCG@10", difference(pooled, "cls", "mean")
 )
 by_max = claims.Claim(
-    "max", "MiniLM pooled by the maximum", "by the mean", "nDCG@10", difference(pooled, "max", "mean")
+    "max", "MiniLM pooled by the maximum", "MiniLM pooled by the mean", "nDCG@10", difference(pooled, "max", "mean")
 )
 print(by_cls, by_max, sep="\n")
 table(pooled)
@@ -211,8 +211,8 @@ calls = {
     "plain encode": bge.encode(queries),
 }
 print(bge.prompts)
-for name, vectors in calls.items():
-    print(f"{name:20} lowest cosine with encode_query {util.pairwise_cos_sim(vectors, query_vectors).min():.4f}")
+for name, made in calls.items():
+    print(f"{name:20} lowest cosine with encode_query {util.pairwise_cos_sim(made, query_vectors).min():.4f}")
 assert np.allclose(calls["encode, prompt_name"], query_vectors, atol=1e-5)
 assert np.allclose(calls["glued by hand"], query_vectors, atol=1e-5)
 taken = len(bge.tokenizer(instruction)["input_ids"]) - 2  # [CLS] and [SEP] are there anyway
@@ -240,12 +240,12 @@ sides = {
 foreign = [
     claims.Claim(
         f"foreign-{side.split()[0]}",
-        f"MiniLM with BGE's instruction, {side},",
-        "without",
+        f"MiniLM with BGE's instruction on {where}",
+        "MiniLM without it",
         "nDCG@10",
         difference(sides, side, "neither"),
     )
-    for side in ("query only", "documents only", "both")
+    for side, where in (("query only", "queries"), ("documents only", "documents"), ("both", "both sides"))
 ]
 print(*foreign, sep="\n")
 table(sides)
@@ -270,7 +270,7 @@ if models.weights(bge).real:
         claims.Claim(
             "bge-instruction",
             "BGE with its instruction",
-            "without",
+            "BGE without it",
             "nDCG@10",
             difference(own, "query only", "neither"),
         )
@@ -475,8 +475,8 @@ pd.DataFrame(
 own = [
     claims.Claim(
         f"own-{name.split('-')[0].split()[0].lower()}",
-        f"On {name}, a threshold of its own",
-        "MiniLM's",
+        f"A threshold of its own for {name}",
+        "MiniLM's threshold",
         "the share of right answers",
         gains[name],
         unit="draws",
@@ -541,7 +541,7 @@ low, high = np.quantile([calibrate(cosine[drawn], same[drawn]) for drawn in resa
 print(f"{len(tune)} labelled pairs give {threshold:.3f}; calibrated on resamples of them: {low:.3f} to {high:.3f}")
 
 # %% [markdown]
-# Sources: Xiao et al. 2023, *C-Pack* ([arXiv](https://arxiv.org/abs/2309.07597)); the authors'
-# [notes on pooling, similarity and instruction](https://github.com/FlagOpen/FlagEmbedding/tree/master/research/baai_general_embedding);
+# Sources: Xiao et al. 2023, *C-Pack* ([arXiv](https://arxiv.org/abs/2309.07597)); the authors' [notes on pooling,
+# similarity and instruction](https://github.com/FlagOpen/FlagEmbedding/tree/master/research/baai_general_embedding);
 # the models' [cards](https://huggingface.co/BAAI/bge-small-en-v1.5); the installed sources of both libraries;
 # `helpers/facts/models.csv` with a source for each figure.

@@ -23,10 +23,12 @@ import numpy as np
 import pandas as pd
 from FlagEmbedding import BGEM3FlagModel
 from matplotlib import pyplot as plt
+from scipy.stats import rankdata
+from sklearn.feature_extraction.text import CountVectorizer
 
 from helpers import bundled, catalog, data, models
-from helpers.measure import metrics
-from helpers.models import bge_m3, twins
+from helpers.measure import claims, metrics
+from helpers.models import bge_m3
 
 facts = catalog.card("BAAI/bge-m3")
 model = bge_m3.load(source)
@@ -41,7 +43,8 @@ print(f"device {model.target_devices[0]}, FlagEmbedding {version('FlagEmbedding'
 #
 # Without the course you would load the real weights with the first part of what the next cell prints.
 # `BGEM3FlagModel` takes no revision, so the pinned files are fetched first. The second part loads the same
-# repository into Sentence Transformers, which gives the dense vector only.
+# repository into Sentence Transformers, which gives its dense vector only. (That library has classes for the other two
+# kinds, `SparseEncoder` and `MultiVectorEncoder`, for models that were saved for them; M3's heads aren't.)
 
 # %%
 print(bge_m3.code())
@@ -60,6 +63,11 @@ print(models.code(facts.hub_id))
 # - **dense**: one vector a text, as in lesson 01,
 # - **lexical** (sparse): one weight for each different token of the text, a bag of words whose weights are learned,
 # - **ColBERT** (multi-vector): one vector for each token.
+#
+# BGE-M3 needs no prompt, so `encode_queries`, `encode_corpus` and `encode` give the same vectors, as long as
+# `query_max_length` equals `passage_max_length`. By default only the dense vector is returned.
+#
+# **Decide, then run:** how does the number of ColBERT vectors follow from the number of tokens?
 
 # %%
 query = "Does my travel insurance pay if the dog falls ill?"
@@ -71,23 +79,12 @@ texts = [query, *passages]
 output = model.encode(texts, return_dense=True, return_sparse=True, return_colbert_vecs=True)
 dense, lexical, colbert = output["dense_vecs"], output["lexical_weights"], output["colbert_vecs"]
 assert np.allclose(model.encode_queries(query)["dense_vecs"], dense[0], atol=1e-5)
+ids = model.tokenizer(texts)["input_ids"]
 print("dense  ", dense.shape, dense.dtype)
+print("tokens ", [len(text) for text in ids], model.tokenizer.convert_ids_to_tokens(ids[0]))
 print("lexical", [len(weights) for weights in lexical], "weights a text, kept as a dict")
 print("ColBERT", [vectors.shape for vectors in colbert])
-
-# %% [markdown]
-# BGE-M3 needs no prompt, so `encode_queries`, `encode_corpus` and `encode` give the same vectors. By default only
-# the dense vector is returned.
-#
-# **Decide, then run:** how does the number of ColBERT vectors follow from the number of tokens?
-
-# %%
-ids = model.tokenizer(texts)["input_ids"]
-rows = pd.DataFrame({"tokens": [len(t) for t in ids], "ColBERT vectors": [len(vectors) for vectors in colbert]})
-rows["lexical weights"] = [len(weights) for weights in lexical]
-assert (rows["ColBERT vectors"] == rows["tokens"] - 1).all()
-print(model.tokenizer.convert_ids_to_tokens(ids[0]))
-rows
+assert all(len(vectors) == len(text) - 1 for vectors, text in zip(colbert, ids, strict=True))
 
 # %% [markdown]
 # One fewer than tokens: FlagEmbedding drops the first token (`[CLS]` or `<s>`) and keeps the last. The lexical
@@ -169,13 +166,13 @@ print("with weights 0, 0, 1:", {kind: round(values[0], 4) for kind, values in on
 tokens = [model.tokenizer.convert_ids_to_tokens(text_ids)[1:] for text_ids in ids]
 partner = token_similarity.argmax(axis=1)
 figure, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
-picture = axes.imshow(token_similarity, cmap="cividis", aspect="auto")
-axes.scatter(partner, range(len(partner)), s=170, marker="s", facecolors="none", edgecolors="red")
+picture = axes.imshow(token_similarity, cmap="Greys", aspect="auto")
+axes.scatter(partner, range(len(partner)), s=170, marker="s", facecolors="none", edgecolors="#d55e00", linewidths=2)
 axes.set_xticks(range(len(tokens[1])), tokens[1], rotation=60, ha="right")
 axes.set_yticks(range(len(tokens[0])), tokens[0])
 axes.set_xlabel("passage tokens")
 axes.set_ylabel("query tokens")
-axes.set_title(f"{name}; red frame: best partner of the query token")
+axes.set_title(f"{name}; orange frame: best partner of the query token")
 figure.colorbar(picture, label="cosine of two token vectors")
 plt.show()
 matches = pd.DataFrame({"query token": tokens[0], "best partner": [tokens[1][i] for i in partner], "cosine": best})
@@ -206,186 +203,148 @@ print("tokens without any weight:", sorted(set(model.tokenizer.tokenize(passages
 # that few texts have weighs much. BGE-M3's was trained on whether the passage answers the query, which is more than
 # rarity.
 #
-# Now two cases that were made to pull the kinds apart. In the first, query and right passage share no word; in the
-# second an exact code decides. Each is put against a wrong passage. (`compute_score` calls the lexical score
-# `sparse`.)
-
-# %%
-cases = {
-    "paraphrase": ("How much do doctors earn?", "Physicians' average income rose.", "Do how-to videos earn much?"),
-    "exact code": ("Printer shows F-417", "F-417: replace the drum.", "F-471: the printer shows no paper."),
-}
-table = []
-for case, (question, right, wrong) in cases.items():
-    both = model.compute_score([(question, right), (question, wrong)])
-    for kind in ("dense", "sparse", "colbert"):
-        table.append([case, kind, *both[kind], "right" if both[kind][0] > both[kind][1] else "wrong"])
-    good = [row[1] for row in table if row[0] == case and row[-1] == "right"]
-    print(f"{case}, {name}: lexical score {both['sparse'][0]:.3f}; ranked rightly by {', '.join(good) or 'none'}")
-pd.DataFrame(table, columns=["case", "kind", "right passage", "wrong passage", "ranked"]).round(3)
-
-# %% [markdown]
 # A lexical score of zero doesn't mean "not relevant"; it means "no common token". Two cases prove nothing about
-# how often that matters. For that, a retrieval set.
+# how often that matters. For that, sets of queries: the course's, which were written to avoid the passages' words, and
+# scipy's docstrings, where a summary line asks for the rest of its docstring and uses its words.
 #
-# ## Three rankings of the course's retrieval set
+# ## Three rankings
 #
 # Encode every passage and every query once, with all three outputs, and score every query with every passage.
 
 # %%
-retrieval = data.retrieval()
-kinds = {"return_dense": True, "return_sparse": True, "return_colbert_vecs": True}
-documents = model.encode(list(retrieval.corpus.values()), batch_size=8, **kinds)
-queries = model.encode(list(retrieval.queries.values()), batch_size=8, **kinds)
-raw = {
-    "dense": queries["dense_vecs"] @ documents["dense_vecs"].T,
-    "lexical": model.compute_lexical_matching_score(queries["lexical_weights"], documents["lexical_weights"]),
-    "ColBERT": np.array(
-        [[(q @ d.T).max(axis=1).mean() for d in documents["colbert_vecs"]] for q in queries["colbert_vecs"]]
-    ),
+sets = {"the course's texts": data.retrieval(), "scipy's docstrings": data.docstrings("dev", limit=100)}
+three = {"return_dense": True, "return_sparse": True, "return_colbert_vecs": True, "batch_size": 8}
+encoded = {
+    where: [model.encode(list(texts.values()), **three) for texts in (search.queries, search.corpus)]
+    for where, search in sets.items()
 }
-print({kind: matrix.shape for kind, matrix in raw.items()}, "(queries, passages)")
+
+
+def scored(queries: dict, documents: dict) -> dict[str, np.ndarray]:
+    """The scores of each kind, (queries, passages)."""
+    maxima = [[(q @ d.T).max(axis=1).mean() for d in documents["colbert_vecs"]] for q in queries["colbert_vecs"]]
+    sparse = model.compute_lexical_matching_score(queries["lexical_weights"], documents["lexical_weights"])
+    return {"dense": queries["dense_vecs"] @ documents["dense_vecs"].T, "lexical": sparse, "ColBERT": np.array(maxima)}
+
+
+raws = {where: scored(*both) for where, both in encoded.items()}
+
+# %% [markdown]
+# Is the learned lexical score better than what every search engine has? That is *BM25*: for each word that query and
+# document share, its rarity in the corpus times how often the document has it, less and less for each repetition, and
+# less in a long document. Ten lines.
+
+
+# %%
+def bm25(search: data.Retrieval, k1: float = 1.2, b: float = 0.75) -> np.ndarray:
+    """BM25 of every query with every document (Robertson and Zaragoza 2009)."""
+    words = CountVectorizer(token_pattern=r"\w+").fit(search.corpus.values())
+    counts = words.transform(search.corpus.values()).toarray()
+    found = (counts > 0).sum(axis=0)
+    rarity = np.log(1 + (len(counts) - found + 0.5) / (found + 0.5))
+    long = counts.sum(axis=1, keepdims=True) / counts.sum(axis=1).mean()
+    weights = rarity * counts * (k1 + 1) / (counts + k1 * (1 - b + b * long))
+    return words.transform(search.queries.values()).toarray() @ weights.T
+
+
+def ndcg(scores: np.ndarray, where: str) -> np.ndarray:
+    """(queries,) nDCG@10 of each query, by trec_eval."""
+    search = sets[where]
+    ranked = (dict(zip(search.corpus, row, strict=True)) for row in scores)
+    return metrics.per_query(dict(zip(search.queries, ranked, strict=True)), search.qrels)["ndcg@10"]
+
 
 # %% [markdown]
 # A ranking is judged by nDCG@10: it is 1 where the relevant passages lead the first ten, and falls the lower they
 # stand. Behind each mean over queries stands its interval, from drawing the queries again and again (the bootstrap).
 
-
 # %%
-def ndcg(scores: np.ndarray) -> np.ndarray:
-    """(queries,) nDCG@10 of each query, by trec_eval."""
-    ranked = (dict(zip(retrieval.corpus, row, strict=True)) for row in scores)
-    return metrics.per_query(dict(zip(retrieval.queries, ranked, strict=True)), retrieval.qrels)["ndcg@10"]
-
-
-def mean(values: np.ndarray) -> metrics.Estimate:
-    """The mean over queries, with its bootstrap interval."""
-    return metrics.estimate(metrics.mean, values)
-
-
-alone = {kind: ndcg(matrix) for kind, matrix in raw.items()}
-table = [[kind, str(mean(alone[kind])), m.min(), m.max(), m.std()] for kind, m in raw.items()]
-columns = [name, "nDCG@10", "lowest score", "highest score", "standard deviation of scores"]
-pd.DataFrame(table, columns=columns).round(3)
+ranked = {where: {kind: ndcg(m, where) for kind, m in raw.items()} for where, raw in raws.items()}
+for where, search in sets.items():
+    ranked[where]["BM25"] = ndcg(bm25(search), where)
+alone, raw = ranked["the course's texts"], raws["the course's texts"]
+table = {w: {kind: metrics.estimate(metrics.mean, v) for kind, v in each.items()} for w, each in ranked.items()}
+spread = {kind: f"{m.min():.2f} to {m.max():.2f}" for kind, m in raw.items()}
+pd.DataFrame(table | {"scores run from": spread}).fillna("").rename_axis(f"nDCG@10 of {name}")
 
 # %% [markdown]
-# The first column names the model that was measured. The intervals say how far these queries can tell the kinds
-# apart. The other columns say that the three live on different scales: dense and ColBERT are cosines, the lexical
+# The last column says that the three live on different scales: dense and ColBERT are cosines, the lexical
 # score is a sum without an upper end.
 #
-# Two rankings that answer the same queries are compared by their *paired difference*: subtract query by query, then
-# take the mean and its interval. What makes a query hard for both cancels out.
+# ## Fusion
 #
-# **Decide, then run:** add the three scores as they are. Better than dense alone, or worse?
+# Several rankings are joined either by their scores or by their ranks. Scores must be brought to one scale first.
+# *RRF* (reciprocal rank fusion), which vector databases offer, needs no scale: each ranking gives a document one over
+# its rank plus sixty. It also gives each ranking an equal say, whether it deserves it or not.
+#
+# **Decide, then run:** `compute_score` without weights adds the three as they are. Better than dense alone, or worse?
 
 
 # %%
-def against(values: np.ndarray, baseline: np.ndarray) -> str:
-    """The paired difference of two rankings, and what it shows."""
-    gain = mean(values - baseline)
-    return f"{gain} " + ("better" if gain.low > 0 else "worse" if gain.high < 0 else "no difference shown")
+def rrf(*scores: np.ndarray, k: int = 60) -> np.ndarray:
+    """Reciprocal rank fusion of scores (Cormack, Clarke and Büttcher 2009); ranks begin at 1."""
+    return sum(1 / (k + rankdata(-each, axis=1, method="ordinal")) for each in scores)
 
 
-def min_max(scores: np.ndarray) -> np.ndarray:
-    """Each query's scores moved to the range 0 to 1."""
-    low, high = scores.min(axis=1, keepdims=True), scores.max(axis=1, keepdims=True)
-    return (scores - low) / np.where(high > low, high - low, 1)
+def fused(raw: dict[str, np.ndarray], search: data.Retrieval) -> dict[str, np.ndarray]:
+    dense, lexical, colbert = raw.values()
+    return {
+        "no weights: 1, 1, 1": dense + lexical + colbert,
+        "weights 0.4, 0.2, 0.4": 0.4 * dense + 0.2 * lexical + 0.4 * colbert,
+        "weights 1, 0.3, 1": dense + 0.3 * lexical + colbert,
+        "each over its standard deviation": sum(each / each.std() for each in raw.values()),
+        "RRF of the three": rrf(*raw.values()),
+        "RRF of dense and BM25": rrf(dense, bm25(search)),
+    }
 
 
-sums = {
-    "sum as they are": ndcg(sum(raw.values())),
-    "sum of min-max scaled": ndcg(sum(min_max(matrix) for matrix in raw.values())),
-    "sum of score / standard deviation": ndcg(sum(matrix / matrix.std() for matrix in raw.values())),
+# %%
+ways = {w: {way: ndcg(s, w) for way, s in fused(raws[w], search).items()} for w, search in sets.items()}
+to_dense = {
+    way: {w: metrics.estimate(metrics.mean, ways[w][way] - ranked[w]["dense"]) for w in sets}
+    for way in ways["the course's texts"]
 }
-print("min-max scaling, against no scaling:", against(sums["sum of min-max scaled"], sums["sum as they are"]))
-table = [[way, str(mean(values)), against(values, alone["dense"])] for way, values in sums.items()]
-pd.DataFrame(table, columns=[name, "nDCG@10", "difference to dense alone"])
+pd.DataFrame(to_dense).T.rename_axis("change of nDCG@10 from dense alone, query by query")
 
 # %% [markdown]
-# In an unscaled sum the kind with the widest spread has the most say, whether it is the best or not. Scaling gives
-# each a like say. "No difference shown" means that the interval holds zero: more queries might show one.
+# Look at the two columns. Whether fusing helps hangs on the queries: where they use the documents' words a lexical
+# score adds, where they avoid them it takes away, and a rule from somebody else's data (the default, equal weights,
+# RRF) can cost more than it gives. So find out on your own.
 #
 # ## Choose the weights on one half, judge on the other
 #
-# A like say needn't be right either. Weights are tuned: each kind is divided by its standard deviation, every mix
-# in steps of a tenth is tried on half of the queries, and the best is kept. Of equally good mixes it is the one
-# with more dense, the cheapest kind.
+# Each kind is divided by its standard deviation, every mix in steps of a tenth is tried on half of the queries, and
+# the best is kept. Of equally good mixes it is the one with more dense, the cheapest kind. The other half judges it,
+# against dense and against the kind that was best alone: a mix that only beats dense may owe it all to ColBERT.
+
 
 # %%
-tuning, judging = np.split(np.random.default_rng(0).permutation(len(retrieval.queries)), 2)
-scale = {kind: float(matrix[tuning].std()) for kind, matrix in raw.items()}
+def tuned(where: str, seed: int) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+    """The mix chosen on one half; its nDCG@10 on the other less dense's there, and less that of the best kind."""
+    raw, n = raws[where], len(sets[where].queries)
+    tuning, judging = np.split(np.random.default_rng(seed).permutation(n), [n // 2])
+    scale = {kind: float(matrix[tuning].std()) for kind, matrix in raw.items()}
+    values = {mix: ndcg(sum(w * raw[k] / scale[k] for w, k in zip(mix, raw, strict=True)), where) for mix in grid}
+    mix = max(grid, key=lambda m: values[m][tuning].mean())
+    best = max(raw, key=lambda kind: ranked[where][kind][tuning].mean())
+    gains = (values[mix][judging] - ranked[where][kind][judging] for kind in ("dense", best))
+    return dict(zip(raw, mix, strict=True)), *gains
+
+
 grid = [(a / 10, b / 10, (10 - a - b) / 10) for a in range(10, -1, -1) for b in range(11 - a)]
-mixes = np.array([ndcg(sum(w * raw[k] / scale[k] for w, k in zip(mix, raw, strict=True))) for mix in grid])
-chosen = int(mixes[:, tuning].mean(axis=1).argmax())
-print(f"{len(grid)} mixes; chosen on {len(tuning)} queries for {name}: {dict(zip(raw, grid[chosen], strict=True))}")
-usable = np.array(grid[chosen]) / np.array(list(scale.values()))
-print(f"the same for compute_score: weights_for_different_modes={(usable / usable.sum()).round(3).tolist()}")
+drawn = {(where, seed): tuned(where, seed) for where in sets for seed in range(5)}
+gain = {f"{w}, half {s}": metrics.estimate(metrics.mean, to_dense) for (w, s), (_, to_dense, _) in drawn.items()}
+rows = {
+    f"{w}, half {s}": mix | {"to dense": d.mean(), "to the best kind": b.mean()}
+    for (w, s), (mix, d, b) in drawn.items()
+}
+pd.DataFrame(rows).T.round(3)
 
 # %% [markdown]
-# The other half judges the mix, against dense alone and against the kind that was best alone on the tuning half: a
-# mix that only beats dense may owe it all to ColBERT.
-
-# %%
-best_alone = max(raw, key=lambda kind: alone[kind][tuning].mean())
-mix = mixes[chosen]
-print(f"half it was chosen on, to dense: {against(mix[tuning], alone['dense'][tuning])}")
-print(f"other half, to dense:            {against(mix[judging], alone['dense'][judging])}")
-print(f"other half, to {best_alone + ':':18}{against(mix[judging], alone[best_alone][judging])}")
-rows = alone | {"chosen mix": mix}
-halves = {"tuning half": tuning, "judging half": judging}
-table = {half: {way: str(mean(values[of])) for way, values in rows.items()} for half, of in halves.items()}
-pd.DataFrame(table).rename_axis(f"nDCG@10 of {name}")
-
-# %% [markdown]
-# Only the other half counts. The first line is measured on the queries that picked the winner, and the winner of
-# many candidates is partly lucky; its interval doesn't know of that luck. Which kinds get weight is a finding about
-# this model and this set: the stand-in's lexical head is a simple one, while BGE-M3's three heads were trained
-# together, and its authors report that the three together beat each alone.
-#
-# One split is itself a matter of luck, so the next cell draws many, and asks how the luck depends on the number of
-# queries to tune on.
-
-# %%
-random, gains = np.random.default_rng(1), mixes - alone["dense"]
-curve = []
-for size in (3, 5, 10, 20, 50):
-    seen, unseen = [], []
-    for _ in range(400):
-        order = random.permutation(len(retrieval.queries))
-        few, rest = order[:size], order[50:]
-        winner = int(mixes[:, few].mean(axis=1).argmax())
-        seen.append(gains[winner, few].mean())
-        unseen.append(gains[winner, rest].mean())
-    curve.append([size, np.mean(seen), np.mean(unseen), np.std(unseen)])
-overfit = pd.DataFrame(curve, columns=["queries to tune on", "gain seen", "gain on others", "spread on others"])
-for size, promised, kept, _ in curve[:1] + curve[-1:]:
-    print(f"tuned on {size} queries, {name} promises {promised:.3f} on average and keeps {kept:.3f}")
-overfit.round(3).set_index("queries to tune on").T
-
-# %%
-where, others, spread = overfit["queries to tune on"], overfit["gain on others"], overfit["spread on others"]
-figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
-axes.plot(where, overfit["gain seen"], "o--", color="#d55e00", label="on the queries it was chosen on")
-axes.plot(where, others, "s-", color="#0072b2", label="on other queries")
-band = "one standard deviation over draws"
-axes.fill_between(where, others - spread, others + spread, color="#0072b2", alpha=0.15, label=band)
-axes.axhline(0, color="gray", linewidth=1)
-axes.set_xscale("log")
-axes.set_xticks(where, where)
-axes.minorticks_off()
-axes.set_xlabel("queries to tune on (log scale)")
-axes.set_ylabel("gain in nDCG@10 over dense")
-axes.set_title(name)
-axes.legend()
-plt.show()
-
-# %% [markdown]
-# The distance between the two lines is the luck: what a mix promises on the queries that chose it, and doesn't keep
-# on others. The band shows how much draws of the same queries differ; new queries differ more.
-#
-# A scale that is one constant a kind can be put into the weights themselves, as was printed for `compute_score`;
-# min-max scaling needs all of a query's candidates. `[1, 0.3, 1]` or `[0.4, 0.2, 0.4]`, which you meet in
-# FlagEmbedding's code and examples, were set for BGE-M3 and its data: a start, and nothing to rely on for yours.
+# Only the half that did not choose counts: the winner of many mixes is partly lucky on the queries that picked it.
+# Which kinds get weight, and whether the mix is worth it, differs from half to half and from set to set. BGE-M3's
+# three heads were trained together, and its authors report that the three together beat each alone; the stand-in's
+# lexical head is a simple one.
 #
 # ## Vectors and bytes a document
 #
@@ -394,6 +353,7 @@ plt.show()
 # four bytes in single precision (float32, fp32) and two in half precision (float16, fp16).
 
 # %%
+retrieval, documents = sets["the course's texts"], encoded["the course's texts"][1]
 lengths = np.array([len(i) for i in model.tokenizer(list(retrieval.corpus.values()))["input_ids"]])
 entries = np.mean([len(weights) for weights in documents["lexical_weights"]])
 vectors = np.array([len(v) for v in documents["colbert_vecs"]])
@@ -410,20 +370,20 @@ print(f"ColBERT takes {colbert_bytes / dense_bytes:.0f} times the bytes of dense
 size.round(0).astype(int)
 
 # %% [markdown]
-# The factor between ColBERT and dense is the number of tokens less one, whatever the model. For BGE-M3 the rest is
-# arithmetic on its dimensions, without a model: GB (10⁹ bytes) for a million documents, no index counted.
+# For M3 the factor between ColBERT and dense is the number of tokens less one, since its token vectors are as long as
+# its dense one. Most ColBERT models project to 128 dimensions or fewer and store one or two bits each. GB (10⁹ bytes)
+# for a million documents, no index counted:
 
 # %%
 million = {
     f"{tokens} tokens": {
-        f"{kind}, {dtype}": vectors * facts.dims * width * 1_000_000 / 1e9
-        for kind, vectors in (("dense", 1), ("ColBERT", tokens - 1))
-        for dtype, width in (("fp32", 4), ("fp16", 2))
+        "dense, fp16": facts.dims * 2,
+        f"{facts.name}'s ColBERT, fp16": (tokens - 1) * facts.dims * 2,
+        "a ColBERT of 128 dimensions, 2 bits": (tokens - 1) * 128 / 4,
     }
     for tokens in (128, 512, facts.max_tokens)
 }
-print(f"{facts.name}, {facts.dims} dimensions, GB for a million documents of equal length:")
-pd.DataFrame(million).T.round(1)
+(pd.DataFrame(million).T * 1_000_000 / 1e9).round(1)
 
 # %% [markdown]
 # That is why ColBERT vectors are seldom searched whole: a first stage with the dense vector picks candidates, and
@@ -436,14 +396,23 @@ reranked = {}
 for k in (10, 20, 50):
     candidate = np.zeros(raw["dense"].shape, dtype=bool)
     np.put_along_axis(candidate, first_stage[:, :k], True, axis=1)
-    reranked[k] = ndcg(np.where(candidate, raw["ColBERT"] + 10, raw["dense"]))  # candidates first, by ColBERT
-table = [[k, str(mean(values)), against(values, alone["ColBERT"])] for k, values in reranked.items()]
-print(f"{name}; ColBERT over all {len(retrieval.corpus)} passages: {mean(alone['ColBERT'])}")
-pd.DataFrame(table, columns=["candidates", "nDCG@10", "difference to ColBERT over all"])
+    reranked[k] = ndcg(np.where(candidate, raw["ColBERT"] + 10, raw["dense"]), "the course's texts")  # by ColBERT first
+changes = {k: metrics.estimate(metrics.mean, values - alone["ColBERT"]) for k, values in reranked.items()}
+print(f"of {len(retrieval.corpus)} passages, reranked:", {k: f"{v.mean():.3f}" for k, v in reranked.items()})
+pd.Series(changes, name="nDCG@10 less that of ColBERT over all").rename_axis("candidates").to_frame()
 
 # %% [markdown]
 # This set is small, so these candidates are a large share of it. Among a million passages it takes more: measure it
 # on your own.
+#
+# Before you build on three outputs, look where they can be served and stored:
+#
+# | where | dense | lexical | ColBERT |
+# |---|---|---|---|
+# | FlagEmbedding, in your process | yes | yes | yes |
+# | TEI (lesson 11) | yes | no, [asked for](https://github.com/huggingface/text-embeddings-inference/issues/141) | no |
+# | Qdrant, Milvus, Vespa as the store | yes | as sparse vectors, by token id | Qdrant and Vespa: multi-vectors |
+# | an inverted index (Elasticsearch, Lucene) | yes | as term weights | no |
 #
 # ## 8192 tokens, if you ask for them
 #
@@ -465,12 +434,83 @@ for limit in (default, facts.max_tokens):
         print(f"a longer text with max_length={limit}: IndexError, {error}")
 
 # %% [markdown]
-# The default cuts a long text without a word. More tokens than the model has positions for end in an `IndexError`
-# on a CPU; on a GPU a failed assertion takes the whole process along.
+# The default cuts a long text without a word. (The `IndexError` is the stand-in's, which has fewer positions than M3;
+# the real model has room for all of its context.)
 #
-# To see the cut, a sentence that answers a question is put deep into a long text. To compare moves of scores on
-# different scales, each is divided by the standard deviation that its kind has on the retrieval set. **Decide, then
-# run:** which of the three scores moves most once the sentence is read?
+# ## Recap
+#
+# - **Compute**: dense is a dot product, lexical a sum over shared tokens, ColBERT a mean of maxima over the query's
+#   tokens; the vectors are one fewer than the tokens.
+# - **Fuse**: bring scores to one scale first; choose weights on some queries, judge on others, against the best
+#   single kind too. The default of `compute_score` is a choice as well.
+# - **Budget**: ColBERT costs as many dense vectors as there are tokens; `max_length` is 512 until you say otherwise;
+#   `use_fp16` rounds the weights on a CPU too, for nothing.
+#
+# What was found of the model named above, each sentence chosen by its result:
+
+# %%
+to_bm25 = {w: metrics.estimate(metrics.mean, ranked[w]["lexical"] - ranked[w]["BM25"]) for w in sets}
+to_colbert = {w: metrics.estimate(metrics.mean, ranked[w]["ColBERT"] - ranked[w]["dense"]) for w in sets}
+claims.recap(
+    claims.Claim("lexical", "The learned lexical score", "BM25", "nDCG@10", to_bm25),
+    claims.Claim("colbert", "ColBERT", "dense", "nDCG@10", to_colbert),
+    claims.Claim("default", "The sum without weights", "dense alone", "nDCG@10", to_dense["no weights: 1, 1, 1"]),
+    claims.Claim("rrf", "RRF of dense and BM25", "dense alone", "nDCG@10", to_dense["RRF of dense and BM25"]),
+    claims.Claim("tuned", "A mix tuned on one half", "dense alone on the other", "nDCG@10", gain, unit="halves"),
+)
+
+# %% [markdown]
+# Test yourself: Why does a lexical score of zero not mean "irrelevant"? Why is the gain on the tuning queries no
+# estimate of the gain on new ones? Your documents double in length: which of the three indexes doubles with them?
+#
+# Now the exercise: [three scores, fused and paid for](../exercises/03_bge_m3/03_bge_m3.ipynb)
+#
+# ## For a second reading
+#
+# **How many queries to tune on?** One split is a matter of luck. The next cells draw many, and ask how the luck depends
+# on the number of queries.
+
+# %%
+random = np.random.default_rng(1)
+parts = [m / m.std() for m in raw.values()]
+mixes = [ndcg(sum(w * m for w, m in zip(mix, parts, strict=True)), "the course's texts") for mix in grid]
+gains, curve = np.array(mixes) - alone["dense"], []
+for size in (3, 5, 10, 20, 50):
+    seen, unseen = [], []
+    for _ in range(400):
+        order = random.permutation(len(retrieval.queries))
+        few, rest = order[:size], order[50:]
+        winner = int(gains[:, few].mean(axis=1).argmax())
+        seen.append(gains[winner, few].mean())
+        unseen.append(gains[winner, rest].mean())
+    curve.append([size, np.mean(seen), np.mean(unseen), np.std(unseen)])
+overfit = pd.DataFrame(curve, columns=["queries to tune on", "gain seen", "gain on others", "spread on others"])
+overfit.round(3).set_index("queries to tune on").T
+
+# %%
+where, others, spread = overfit["queries to tune on"], overfit["gain on others"], overfit["spread on others"]
+figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
+axes.plot(where, overfit["gain seen"], "o--", color="#d55e00", label="on the queries it was chosen on")
+axes.plot(where, others, "s-", color="#0072b2", label="on other queries")
+band = "one standard deviation over draws"
+axes.fill_between(where, others - spread, others + spread, color="#0072b2", alpha=0.15, label=band)
+axes.axhline(0, color="gray", linewidth=1)
+axes.set_xscale("log")
+axes.set_xticks(where, where)
+axes.minorticks_off()
+axes.set_xlabel("queries to tune on (log scale)")
+axes.set_ylabel("gain in nDCG@10 over dense")
+axes.set_title(name)
+axes.legend()
+plt.show()
+
+# %% [markdown]
+# The distance between the two lines is the luck. The band shows how much draws of the same queries differ; new queries
+# differ more.
+#
+# **What a cut does to each kind.** A sentence that answers a question is put deep into a long text. To compare moves
+# of scores on different scales, each is divided by the standard deviation that its kind has on the retrieval set.
+# **Decide, then run:** which of the three scores moves most once the sentence is read?
 
 # %%
 answer, ask = "The spare key to the cellar hangs behind the blue door.", "Where is the spare key?"
@@ -498,10 +538,9 @@ cut.round(3)
 # CPU that is no guard: the system ends a process that takes too much. And as that first batch is computed twice, a
 # single batch of everything costs double.
 #
-# ## What `use_fp16` does
-#
-# In half precision (fp16, or bf16 with `use_bf16`) the model computes with two bytes a number instead of four. It
-# is easy to believe that `use_fp16=True` speeds up GPUs and is ignored on a CPU. The source says otherwise.
+# **What `use_fp16` does.** In half precision (fp16, or bf16 with `use_bf16`) the model computes with two bytes a
+# number instead of four. It is easy to believe that `use_fp16=True` speeds up GPUs and is ignored on a CPU. The source
+# says otherwise.
 
 # %%
 print(f"default of BGEM3FlagModel: use_fp16={signature['use_fp16'].default}")
@@ -525,61 +564,9 @@ pd.DataFrame(compared, columns=["device", "option", "computes in", f"largest cha
 # half precision, at half the memory for its weights. Whether such a change matters is a question of how close your
 # scores lie.
 #
-# ## Where BGE-M3 stands
-#
-# BGE-M3 can't be ranked on the English benchmarks: its public results cover a part of their tasks, and a mean
-# over other tasks is another benchmark. Its published figure is for MTEB(Multilingual, v2). The table puts it among
-# multilingual models of like size, all by means that were computed from public results in the same way.
-
-# %%
-print(f"{facts.name}: {facts.eng_v1_n_of_56} of 56 tasks of MTEB(eng, v1), {facts.eng_v2_n_of_41} of 41 of v2")
-print(f"MTEB(Multilingual, v2): published {facts.multilingual_v2_published} ({facts.published_v2_source})")
-known = [c for c in catalog.cards() if c.multilingual_v2_computed_mean_task and (c.languages_mteb or 0) > 1]
-known = [c for c in known if 250e6 < (c.params_total or 0) < 700e6]
-known.sort(key=lambda c: -c.multilingual_v2_computed_mean_task)
-place = [c.name for c in known].index(facts.name)
-print(f"{place} of the other {len(known) - 1} models have a higher computed mean")
-table = [
-    [
-        c.name,
-        round(c.params_total / 1e6),
-        c.max_tokens,
-        c.multilingual_v2_computed_mean_task,
-        c.multilingual_v2_n_of_131,
-    ]
-    for c in known
-]
-columns = ["model", "parameters (M)", "tokens", "MTEB(Multilingual, v2), computed", "tasks of 131"]
-pd.DataFrame(table, columns=columns)
-
-# %% [markdown]
-# The means come without intervals, so small differences decide nothing. And they judge one vector a text: what
-# the lexical weights and the ColBERT vectors add isn't in them.
-#
-# Parameters and memory, counted on a *twin*: the same architecture with random weights, which says nothing about
-# quality. Speed is one CPU thread's.
-
-# %%
-total = twins.parameter_count(facts.hub_id)
-assert total == facts.params_total
-print(f"{total:,} parameters, {facts.params_embedding / total:.0%} of them token embeddings;", end=" ")
-print(f"weights: {4 * total / 1e9:.2f} GB in fp32, {2 * total / 1e9:.2f} GB in fp16")
-measured = twins.measured().query("device == 'cpu' and dtype == 'float32'").set_index("hub_id")
-speed = measured["tokens_per_s"]
-times = speed[catalog.card(bundled.MINILM).hub_id] / speed[facts.hub_id]
-print(f"on that CPU MiniLM's shape encodes {times:.0f} times as many tokens a second as {facts.name}'s")
-shown = [bundled.MINILM, "bge-small-en-v1.5", "bge-large-en-v1.5", facts.name, "multilingual-e5-large-instruct"]
-columns = ["parameters", "dtype", "weights_mb", "peak_mb", "tokens_per_s", "hardware", "threads", "date"]
-measured.loc[[catalog.card(model_name).hub_id for model_name in shown], columns]
-
-# %% [markdown]
-# A model of this size needs no large GPU; in half precision it fits into a small one, beside its batches.
-#
-# ## Languages
-#
-# The course's parallel sentences come in threes that share a subject and differ in a detail. Each translation
-# looks for its English original among all of them. The sentences of a group resemble each other, so the interval
-# resamples groups, not sentences. **Decide, then run:** where will the model loaded here still find its way?
+# **Languages.** The course's parallel sentences come in threes that share a subject and differ in a detail. Each
+# translation looks for its English original among all of them. The sentences of a group resemble each other, so the
+# interval resamples groups, not sentences. **Decide, then run:** where will the model loaded here still find its way?
 
 # %%
 parallel = data.parallel()
@@ -588,7 +575,7 @@ table, lost, chance = [], [], 1 / len(english)
 for language, sentences in parallel.items():
     found = model.encode(list(sentences), batch_size=8)["dense_vecs"] @ english.T
     hits = (found.argmax(axis=1) == np.arange(len(english))).astype(float)
-    accuracy = mean(hits.reshape(-1, 3).mean(axis=1))  # one value a group of three
+    accuracy = metrics.estimate(metrics.mean, hits.reshape(-1, 3).mean(axis=1))  # one value a group of three
     lost += [language] if accuracy.low <= chance else []
     language_ids = model.tokenizer(list(sentences))["input_ids"]
     unknown = np.mean([token == model.tokenizer.unk_token_id for text in language_ids for token in text])
@@ -604,20 +591,6 @@ pd.DataFrame(table, columns=["language", "accuracy at rank 1", "tokens a sentenc
 # numbers and words that both languages share. BGE-M3's vocabulary is XLM-RoBERTa's, made for a hundred languages;
 # that is what its many embedding parameters are for. Run this notebook with `-p source hub` to measure it: the same
 # cells then carry BGE-M3's name.
-#
-# ## Recap
-#
-# - **Compute**: dense is a dot product, lexical a sum over shared tokens, ColBERT a mean of maxima over the query's
-#   tokens; the vectors are one fewer than the tokens.
-# - **Fuse**: bring scores to one scale first; choose weights on some queries, judge on others, against the best
-#   single kind too, and trust the paired interval, also where it holds zero.
-# - **Budget**: ColBERT costs as many dense vectors as there are tokens; `max_length` is 512 until you say otherwise;
-#   `use_fp16` rounds the weights on a CPU too, for nothing.
-#
-# Test yourself: Why does a lexical score of zero not mean "irrelevant"? Why is the gain on the tuning queries no
-# estimate of the gain on new ones? Your documents double in length: which of the three indexes doubles with them?
-#
-# Now the exercise: [three scores, fused and paid for](../exercises/03_bge_m3/03_bge_m3.ipynb)
 #
 # Sources: Chen et al. 2024, *M3-Embedding* ([arXiv](https://arxiv.org/abs/2402.03216)); Khattab and Zaharia 2020,
 # *ColBERT* ([arXiv](https://arxiv.org/abs/2004.12832)); [FlagEmbedding](https://github.com/FlagOpen/FlagEmbedding),

@@ -41,7 +41,7 @@ from IPython.display import display
 from helpers import benchmark as benchmarks
 from helpers import catalog, choosing, data, load, weights
 from helpers.choosing import LEAD, Needs, choose, plots, tree
-from helpers.measure import comparing, ranking, speed
+from helpers.measure import claims, comparing, ranking, speed
 from helpers.models import twins
 
 pd.set_option("display.max_rows", 100)
@@ -96,13 +96,9 @@ pd.DataFrame(
     index=answers,
 )
 
-# %%
-print("Runs code of its own at the pinned revision:", ", ".join(c.name for c in old if c.trust_remote_code))
-several = [c.name for c in old if c.languages_mteb > 1]
-print(f"Claim more than one language: {', '.join(several)}. The tree offers {several[-1]} to readers of English alone.")
-
 # %% [markdown]
-# And `bge-m3` was meant to want a "large GPU". Its weights are in the last column: by today's cards that is little.
+# One runs code of its own, one is for readers of English alone and offered to others. And `bge-m3` was meant to want a
+# "large GPU". Its weights are in the last column: by today's cards that is little.
 #
 # ## The filter
 #
@@ -142,31 +138,10 @@ for name, reasons in choose(Needs()).excluded.items():  # commercial use and no 
         print(f"{name}\n    {'; '.join(reasons)}")
 
 # %% [markdown]
-# The count of languages is what each model *claims* (by mteb's metadata), not which ones, and not how well. A model
-# of 99 languages may still be poor at yours.
-#
-# ### The wrong measure of size
-#
-# Some guides sort models by the vector's length: 384 is small, 1024 is large. **Decide, then run:** can you tell the
-# memory from the dimensions?
-
-# %%
-sized = [c for c in catalog.cards() if c.params_total]
-groups = pd.DataFrame({"dims": [c.dims for c in sized], "millions": [c.params_total / 1e6 for c in sized]})
-spread = groups.groupby("dims").millions.agg(["count", "min", "max"]).round(1)
-spread[spread["count"] > 2].rename(columns={"min": "smallest (M parameters)", "max": "largest (M parameters)"})
-
-# %%
-same = [c for c in sized if c.dims == 384]
-small, large = (pick(same, key=lambda c: c.params_total) for pick in (min, max))
-ratio = large.params_total / small.params_total
-print(f"Both 384 dimensions: {small.name} {small.params_total / 1e6:.0f}M parameters,", end=" ")
-print(f"{large.name} {large.params_total / 1e6:.0f}M: {ratio:.1f} times as many.")
-
-# %% [markdown]
-# Dimensions decide what the *index* takes; parameters decide what the *model* takes. The filter uses parameters,
-# four bytes each in float32. (Running it takes more: activations, the tokenizer, the library. Half precision takes
-# half.)
+# The count of languages is what each model *claims* (by mteb's metadata), not which ones, and not how well. A model of
+# 99 languages may still be poor at yours. And size is parameters, not dimensions: the length of a vector decides what
+# the *index* takes (a second reading below shows how far the two are apart). The filter takes four bytes a parameter;
+# running takes more, half precision half.
 #
 # ## The tree
 #
@@ -213,6 +188,11 @@ _, noise = twins.speeds()
 print(f"Speed: {run.hardware}, {run.threads} thread, texts of {run.tokens} tokens, torch {run.torch}, {run.date}.")
 print(f"Twins of one shape came out up to {noise:.2f} times apart; a lead in score counts from {LEAD:g} points.")
 print(textwrap.fill(choice.verdict(), 110))
+kept = matrix[(matrix["zero-shot (%)"] >= 90) & (matrix.front != "")]
+print(
+    "Not beaten, and trained on at most a tenth of the tasks:",
+    ", ".join(n.split("/")[1] for n in kept.index) or "nobody",
+)
 
 # %% [markdown]
 # **Decide, then look again:** why is a candidate beaten though its score is higher than that of a model on the front?
@@ -224,15 +204,6 @@ print(textwrap.fill(choice.verdict(), 110))
 
 # %%
 plots.trade_off(choice)
-
-# %%
-best = matrix[needs.score].max()
-missing = matrix[matrix.front.isna() & (matrix[needs.score] > matrix[needs.score][choice.front()].max())]
-if len(missing):
-    name = missing.index[0].split("/")[1]
-    print(f"Look up first: the speed of {name}, whose score of {best:.1f} is above that of every model on the front.")
-else:
-    print("No candidate without a place has a higher score than the front.")
 
 # %% [markdown]
 # ### The mean decides with you
@@ -248,12 +219,6 @@ words = {"yes": "on the front", "not told apart": "not told apart", "": "beaten"
 fronts = pd.DataFrame({name: found.map(words).fillna("unknown") for name, found in seen.items()})
 fronts = fronts[fronts.isin(["on the front", "not told apart"]).any(axis=1)]
 fronts.set_axis(fronts.index.str.split("/").str[1])
-
-# %%
-everywhere = [name.split("/")[1] for name in fronts.index[(fronts == "on the front").all(axis=1)]]
-turned = fronts.index[(fronts == "on the front").any(axis=1) & (fronts == "beaten").any(axis=1)]
-print(f"on the front by every mean: {', '.join(everywhere) or 'nobody'}")
-print(f"on it by one mean, beaten by another: {', '.join(n.split('/')[1] for n in turned) or 'nobody'}")
 
 # %% [markdown]
 # Unknown has two causes: no figure of that mean was found, or no twin was timed. `bge-m3`, for one, has no complete
@@ -298,19 +263,6 @@ with pd.option_context("display.max_colwidth", None):
 # Each row has its own benchmark, so don't read the column of scores downwards. Even "speed" has moved: a *static*
 # model, a table of token vectors, is faster than any layer. The bundled one is measured below, beside MiniLM.
 #
-# ### Stars
-#
-# Guides also give stars. One gave `all-mpnet-base-v2` four and `all-MiniLM-L6-v2` three, and left `bge-small-en-v1.5`
-# out. Stars have no unit and no benchmark. Here are the figures, all of MTEB(eng, v1), as published.
-
-# %%
-starred = [catalog.card(name) for name in ("all-mpnet-base-v2", "all-MiniLM-L6-v2", "bge-small-en-v1.5")]
-figures = {c.name: (c.eng_v1_published, round(c.params_total / 1e6)) for c in starred}
-best = max(figures, key=lambda name: figures[name][0])
-print(f"Highest of the three: {best}, by {figures[best][0] - max(v[0] for n, v in figures.items() if n != best):.2f}")
-pd.DataFrame(figures, index=["MTEB(eng, v1), published", "parameters (M)"]).T
-
-# %% [markdown]
 # ## The measurement
 #
 # A published mean is over other people's tasks. The last step is yours: a few candidates, your queries, your documents.
@@ -371,12 +323,55 @@ print(f"Beaten: {', '.join(out)}." if out else "The verdict excludes nobody: eve
 # - **Settle**: measure the last candidates on your own queries, and compare them query by query. Where the cheaper
 #   surely loses less than matters to you, take it.
 #
+# What the measurement found, each sentence chosen by its result:
+
+# %%
+first = names.index("all-MiniLM-L6-v2")
+claims.recap(
+    *(
+        claims.Claim(
+            f"{name}-search",
+            name,
+            "all-MiniLM-L6-v2",
+            "nDCG@10 on 25 words of each document",
+            {"the course's texts": compared.interval(i, first)},
+        )
+        for i, name in enumerate(names)
+        if i != first
+    )
+)
+
+# %% [markdown]
 # Test yourself: Why may the order of the filter's questions change the counts but not the candidates? A candidate has
 # no speed in the table: is it off the front? Two models with the same score have different zero-shot shares: which
 # score tells you more about your data?
 #
 # Now the exercise: [three answers, one benchmark](../exercises/08_choosing_a_model/08_choosing_a_model.ipynb)
 #
+# ## For a second reading
+#
+# **The wrong measure of size.** Some guides sort models by the vector's length: 384 is small, 1024 is large. **Decide,
+# then run:** can you tell the memory from the dimensions?
+
+# %%
+sized = [c for c in catalog.cards() if c.params_total]
+groups = pd.DataFrame({"dims": [c.dims for c in sized], "millions": [c.params_total / 1e6 for c in sized]})
+spread = groups.groupby("dims").millions.agg(["count", "min", "max"]).round(1)
+spread[spread["count"] > 2].rename(columns={"min": "smallest (M parameters)", "max": "largest (M parameters)"})
+
+# %% [markdown]
+# **Stars.** Guides also give stars. One gave `all-mpnet-base-v2` four and `all-MiniLM-L6-v2` three, and left
+# `bge-small-en-v1.5` out. Stars have no unit and no benchmark. Here are the figures, all of MTEB(eng, v1), as
+# published.
+
+# %%
+starred = [catalog.card(name) for name in ("all-mpnet-base-v2", "all-MiniLM-L6-v2", "bge-small-en-v1.5")]
+figures = {c.name: (c.eng_v1_published, round(c.params_total / 1e6)) for c in starred}
+best = max(figures, key=lambda name: figures[name][0])
+print(f"Highest of the three: {best}, by {figures[best][0] - max(v[0] for n, v in figures.items() if n != best):.2f}")
+pd.DataFrame(figures, index=["MTEB(eng, v1), published", "parameters (M)"]).T
+
+# %% [markdown]
 # Sources: the catalogue `helpers/facts/models.csv` with a source for each figure (mteb's model metadata; the results
 # repository embeddings-benchmark/results of 2026-08-20; model cards; means of retrieval from the publishers' tables);
 # speeds from `benchmarks/twins.py`.

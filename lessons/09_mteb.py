@@ -33,7 +33,9 @@ from mteb.abstasks import AbsTaskRetrieval, AbsTaskSTS
 from mteb.abstasks.task_metadata import TaskMetadata
 
 from helpers import benchmark, catalog, choosing, data, load, models, weights
+from helpers.measure import metrics
 
+# The next four lines keep this lesson quiet without a network; a program of yours doesn't need them.
 huggingface_hub.constants.HF_HUB_OFFLINE = not models.hub_reachable()  # no waiting for a hub that doesn't answer
 warnings.filterwarnings("ignore", category=FutureWarning)
 logging.getLogger("mteb").setLevel(logging.ERROR)
@@ -111,6 +113,23 @@ for until in range(1, len(wanted) + 1):
     print(f"{len(mteb.get_tasks(**chosen)):4d} tasks for {chosen}")
 
 # %% [markdown]
+# ### nDCG@10 by hand
+#
+# Search tasks are judged by nDCG@10, so work it out once. A right document at rank one counts one; further down it
+# counts one over the logarithm to base two of its rank plus one; below the tenth it counts nothing. The sum is divided
+# by what the best possible order would have got. **Decide, then run:** two right documents, found at ranks two and
+# five: more than one half, or less?
+
+# %%
+found, right = ["d7", "d1", "d9", "d4", "d2", "d8"], {"d1", "d2"}
+gain = sum(1 / np.log2(rank + 1) for rank, document in enumerate(found[:10], start=1) if document in right)
+ideal = sum(1 / np.log2(rank + 1) for rank in range(1, len(right) + 1))
+run = {"q": {document: -float(rank) for rank, document in enumerate(found)}}
+library = metrics.per_query(run, {"q": dict.fromkeys(right, 1)})["ndcg@10"][0]
+assert np.isclose(gain / ideal, library)
+print(f"gain {gain:.3f} of at most {ideal:.3f}: nDCG@10 {gain / ideal:.3f}, and by trec_eval {library:.3f}")
+
+# %% [markdown]
 # ## The filters on models
 #
 # Today's page has: availability (open weights), compatibility (Sentence Transformers), parameters, instructions,
@@ -164,6 +183,32 @@ pd.DataFrame(shares).T.astype(object).fillna("unknown")
 # %% [markdown]
 # `is_zero_shot_on` is strict: one shared task makes it false. Nothing declared gives `None`: unknown, neither 0 nor
 # 100. A low share isn't cheating, but such a score says less about *your* data.
+#
+# ## Data that leaked
+#
+# A share counts declared training sets. Public data also get into training undeclared: by crawls, by models that write
+# training texts. Two answers were tried. **RTEB** keeps some of its tasks private; the column of their scores was
+# withdrawn in January 2026, since one vendor had their data (mteb, issue 3934). And there are **decontaminated** copies
+# of search tasks, without the queries that were found in public training data. What is left of them:
+
+
+# %%
+def queries_of(name: str) -> int:
+    """Queries in the test split of a task, from mteb's own statistics."""
+    stats = mteb.get_task(name).metadata.descriptive_stats["test"]
+    return stats.get("num_queries") or stats["queries_text_statistics"]["unique_texts"]
+
+
+left = {name: queries_of(name + "Decontaminated") for name in ("SciFact", "NFCorpus", "ArguAna", "FiQA")}
+whole_names = {name: {"FiQA": "FiQA2018"}.get(name, name) for name in left}
+before = {name: queries_of(full) for name, full in whole_names.items()}
+rtebs = [b.name for b in mteb.get_benchmarks() if b.name.startswith("RTEB")]
+print(f"{len(rtebs)} benchmarks are called RTEB: {', '.join(rtebs)}")
+pd.DataFrame({"queries": before, "left": left})
+
+# %% [markdown]
+# A score on a handful of queries has a wide interval, so these copies tell cheating from luck only where the gap is
+# large. What nobody can have trained on is data of your own that were never published.
 #
 # ## Metadata can be wrong
 #
@@ -226,8 +271,7 @@ class CourseSTS(AbsTaskSTS):
 # %% [markdown]
 # Its main score is **Spearman's** rank correlation of cosine similarity and gold score. (Where the gold score has two
 # values only, as here, it can't reach 1, and these pairs are full of look-alikes: compare models by it, not data
-# sets.) Then a **retrieval** task, judged by nDCG@10, which is 1 where the right documents stand on top. Its documents
-# are cut to their first 25 words, to be quick.
+# sets.) Then a **retrieval** task, judged by nDCG@10. Its documents are cut to their first 25 words, to be quick.
 
 # %%
 whole = data.retrieval()
@@ -292,6 +336,13 @@ made.assign(rank=made.rank(ascending=False).mean(axis=1)).round(4)
 # The last column is the mean of the ranks, near to what Borda's count makes of them. Two tasks are two voters, and
 # where they disagree no mean tells you which of them is your use. Whether two models that stand side by side differ at
 # all, the page doesn't say either: that takes the same queries, compared one by one (lessons 08 and 14).
+#
+# A leaderboard for a task of your choice, with everybody's public results, is three lines where the network is
+# (mteb's documentation; not run here, since the results repository is large):
+#
+#     cache = mteb.ResultCache()
+#     cache.download_from_remote()
+#     cache.load_results(models=["BAAI/bge-m3", "thenlper/gte-small"], tasks=["SciFact"]).to_dataframe()
 #
 # ## The real models, when the hub is in reach
 #

@@ -18,15 +18,8 @@ texts_each: int = 4  # texts that each client sends, one a request
 
 # %%
 import base64
-import contextlib
-import os
 import runpy
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,14 +28,15 @@ import httpx
 import numpy as np
 import openai
 import pandas as pd
-import psutil
 import uvicorn
 from fastapi.testclient import TestClient
 from IPython.display import display
 from matplotlib import pyplot as plt
 
 from helpers import catalog, data, encode, load, weights
+from helpers.encode import token_counts
 from helpers.models import twins
+from helpers.server.trial import load_test, serving
 
 minilm = load("all-MiniLM-L6-v2", device="cpu")
 print(f"fastapi {fastapi.__version__}, uvicorn {uvicorn.__version__}, weights: {weights(minilm).kind}")
@@ -120,125 +114,31 @@ print(f"read of each: {limit / tokens:.0%}")
 
 # %% [markdown]
 # Both texts have the same vector, because what makes them differ was never read. A server must either refuse a long
-# text or cut it and say so: quietly is the one wrong way.
+# text or cut it and say so: quietly is the one wrong way. And it can't tell a query from a document. For MiniLM that
+# doesn't matter; for many models it does, as lessons 02 to 06 showed.
 #
-# And it can't tell a query from a document. For MiniLM that doesn't matter; for many models it does, as lessons 02
-# to 06 showed. The catalogue knows what each of them wants before its text (the server at the end uses it):
-
-# %%
-for name in ("all-MiniLM-L6-v2", "bge-base-en-v1.5", "e5-base-v2", "nomic-embed-text-v1.5"):
-    print(f"{name}: {catalog.card(name).prompts}")
-
-# %% [markdown]
 # ## Under load
 #
-# Now as a real process, with clients that ask at the same time. `serving` starts one on a free port, waits until it
-# answers, and ends it whatever happens. Each call of the model computes in one thread, on the CPU.
-
-
-# %%
-LOG = Path(folder.name, "server.log")
-
-
-@contextlib.contextmanager
-def serving(*target: str, **settings: str) -> Iterator[tuple[str, psutil.Process]]:
-    """A server on 127.0.0.1: its address and its process; ended when the block ends."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", *target, "--port", str(port), "--log-level", "error"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": folder.name} | settings
-    with LOG.open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
-        wait_until_ready(f"http://127.0.0.1:{port}", process)
-        yield f"http://127.0.0.1:{port}", psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def wait_until_ready(address: str, process: subprocess.Popen) -> None:
-    """Ask for /health (the small app has none, and its 404 says at least that it is there)."""
-    for _ in range(300):
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{address}/health", timeout=2, trust_env=False).status_code in (200, 404):
-                return
-        time.sleep(0.2)
-    raise RuntimeError(f"the server didn't answer; its log ends: {LOG.read_text(encoding='utf-8')[-500:]}")
-
-
-def used(process: psutil.Process) -> tuple[float, float]:
-    """CPU seconds and MB of memory, children included: in a venv of Windows python.exe only starts another one."""
-    family = [process, *process.children(recursive=True)]
-    return sum(sum(p.cpu_times()[:2]) for p in family), sum(p.memory_info().rss for p in family) / 1e6
-
-
-# %% [markdown]
-# The clients are the workers of a batch job: each sends one text, waits for its answer, and sends the next. What
-# counts: how many texts a second in all, the *latency* that a client sees (median, p50, and p90, which one request in
-# ten exceeds), and how many texts a second of the server's own CPU time buys, which is what you pay for.
-
-# %%
-lengths = minilm.tokenizer(list(data.texts()), truncation=False, verbose=False)["input_ids"]
-fitting = [text for text, ids in zip(data.texts(), lengths, strict=True) if len(ids) <= limit]
-
-
-def measure(server: tuple[str, psutil.Process], at_once: int, route: str, field: str, headers: dict) -> dict:
-    """Send the same texts from so many clients at once; what came of it."""
-    (address, process), texts = server, fitting[: clients * texts_each]
-    with httpx.Client(base_url=address, headers=headers, timeout=60, trust_env=False) as http:
-
-        def ask(text: str) -> tuple[int, float]:
-            begin = time.perf_counter()
-            status = http.post(route, json={field: [text], "model": "all-MiniLM-L6-v2"}).status_code
-            return status, time.perf_counter() - begin
-
-        ask(texts[0])  # warm-up
-        (cpu, _), begin = used(process), time.perf_counter()
-        with ThreadPoolExecutor(at_once) as pool:
-            answers = list(pool.map(ask, texts))
-        wall, (spent, memory) = time.perf_counter() - begin, used(process)
-    seconds = np.array([took for _, took in answers])
-    return {
-        "clients": at_once,
-        "answered": sum(status == 200 for status, _ in answers) / len(answers),
-        "texts/s": len(texts) / wall,
-        "texts/CPU-s": len(texts) / (spent - cpu),
-        "cores used": (spent - cpu) / wall,
-        "p50 (ms)": 1000 * np.median(seconds),
-        "p90 (ms)": 1000 * np.quantile(seconds, 0.9),
-        "mean (ms)": 1000 * seconds.mean(),
-        "memory (MB)": memory,
-    }
-
-
-# %% [markdown]
+# Now as a real process, with clients that ask at the same time. `serving` starts it on a free port, waits until it
+# answers, and ends it whatever happens; each call of the model computes in one thread. `load_test` has the workers of a
+# batch job: each sends one text, waits for its answer, and sends the next. What counts: how many texts a second in all,
+# the *latency* that a client sees (median, p50, and p90, which one request in ten exceeds), and how many texts a second
+# of the server's own CPU time buys, which is what you pay for. (Both stand in `helpers/server/trial.py`.)
+#
 # **Decide, then run:** with many clients instead of one, what grows: the throughput, the latency, or both?
 
 # %%
-STEPS = sorted({1, 4, clients})
-with serving("small_app:app") as server:
-    rows = [measure(server, at_once, "/embed", "texts", {}) for at_once in STEPS]
+read = token_counts(minilm, data.texts())
+fitting = [text for text, count in zip(data.texts(), read, strict=True) if count < limit]
+sent, STEPS = fitting[: clients * texts_each], sorted({1, 4, clients})
+with serving("small_app:app", path=folder.name) as server:
+    rows = [load_test(server, sent, at_once, route="/embed", field="texts") for at_once in STEPS]
 small_load = pd.DataFrame(rows).set_index("clients")
+small_load["inside, by Little's law"] = small_load["texts/s"] * small_load["mean (ms)"] / 1000
 small_load.round(1)
 
-# %%
-few, many, best = small_load.iloc[0], small_load.iloc[-1], small_load["texts/s"].idxmax()
-print(f"{clients} clients instead of one: {many['texts/s'] / few['texts/s']:.1f} times the texts a second, ", end="")
-print(f"{many['p50 (ms)'] / few['p50 (ms)']:.1f} times the median latency")
-print(f"most texts a second: with {best} clients, on {small_load.loc[best, 'cores used']:.1f} cores")
-for at_once, row in small_load.iterrows():
-    inside = row["texts/s"] * row["mean (ms)"] / 1000
-    print(f"{at_once} at once: throughput x mean latency = {inside:.1f} requests in the server")
-
 # %% [markdown]
-# The last lines are *Little's law*: the requests inside a system are its throughput times their mean stay. In a
+# The last column is *Little's law*: the requests inside a system are its throughput times their mean stay. In a
 # *closed loop* like this one, where every client is always inside, it only checks the clock. But it says what comes
 # next: once throughput rises no more, every client more is paid in mean latency. No server is exempt. A good one does
 # two things: it computes less for each text, and it refuses early what it can't do in time.
@@ -254,56 +154,33 @@ for at_once, row in small_load.iterrows():
 # a number of texts?
 
 # %%
-waiting = [min(len(ids), limit) for ids in lengths[:128]]
+waiting = read[:128]
 
 
 def by_count(lengths: list[int], size: int) -> list[list[int]]:
-    """Batches of `size` texts, in order of arrival."""
+    """Batches of `size` texts, in the order given."""
     return [lengths[i : i + size] for i in range(0, len(lengths), size)]
 
 
-def by_budget(lengths: list[int], budget: int) -> list[list[int]]:
-    """Batches of similar lengths, each as large as the budget of padded tokens allows."""
-    batches: list[list[int]] = []
-    for length in sorted(lengths):
-        if batches and (len(batches[-1]) + 1) * length <= budget:
-            batches[-1].append(length)
-        else:
-            batches.append([length])
-    return batches
-
-
-def computed(batches: list[list[int]]) -> int:
-    """Tokens that the encoder computes: the longest of each batch, as often as it has texts."""
-    return sum(max(batch) * len(batch) for batch in batches)
-
-
-order = sorted(range(len(waiting)), key=lambda i: -len(data.texts()[i]))  # by characters, as the library sorts
-ways = {"one a request": by_count(waiting, 1), "16, by arrival": by_count(waiting, 16)}
-ways["16, sorted"] = by_count(sorted(waiting), 16)
-ways["32, sorted (SentenceTransformer.encode)"] = by_count([waiting[i] for i in order], 32)
-ways["1024 tokens, sorted"] = by_budget(waiting, 1024)
-theirs = [[waiting[i] for i in batch] for batch in encode.batches(waiting, token_budget=1024)]
-ways["helpers.encode.batches, longest first"] = theirs
-assert all(sorted(length for batch in batches for length in batch) == sorted(waiting) for batches in ways.values())
-assert all(len(batch) == 1 or len(batch) * max(batch) <= 1024 for batch in theirs)
-padding = pd.DataFrame(
-    {
-        "calls": {way: len(batches) for way, batches in ways.items()},
-        "tokens computed": {way: computed(batches) for way, batches in ways.items()},
-        "of it padding": {way: 1 - sum(waiting) / computed(batches) for way, batches in ways.items()},
-        "largest call (tokens)": {
-            way: max(len(batch) * max(batch) for batch in batches) for way, batches in ways.items()
-        },
-    }
-)
-padding.round(2)
+ways = {
+    "one a request": by_count(waiting, 1),
+    "16, by arrival": by_count(waiting, 16),
+    "16, sorted": by_count(sorted(waiting), 16),
+    "1024 tokens, sorted": [[waiting[i] for i in batch] for batch in encode.batches(waiting, token_budget=1024)],
+}
+rectangles = {way: [max(batch) * len(batch) for batch in batches] for way, batches in ways.items()}
+padding = {
+    "calls": {way: len(sizes) for way, sizes in rectangles.items()},
+    "tokens computed": {way: sum(sizes) for way, sizes in rectangles.items()},
+    "of it padding": {way: 1 - sum(waiting) / sum(sizes) for way, sizes in rectangles.items()},
+    "largest call (tokens)": {way: max(sizes) for way, sizes in rectangles.items()},
+}
+pd.DataFrame(padding).round(2)
 
 # %% [markdown]
 # Sorting does most; the budget bounds the time and memory of a call, whatever texts come. By arrival, batches can
-# compute more tokens than no batches at all. The helper's begin with the longest, so they end elsewhere than ours; and
-# it pays this padding only for other architectures: a BERT it runs unpadded (lesson 10). No timer is needed to fill
-# batches: while one is computed the next one gathers by itself.
+# compute more tokens than no batches at all. The helper pays this padding only for other architectures: a BERT it runs
+# unpadded (lesson 10). No timer is needed to fill batches: while one is computed the next one gathers by itself.
 #
 # ## Mend 2: refuse early
 #
@@ -374,7 +251,7 @@ def post(http: httpx.Client, headers: dict, **body: object) -> httpx.Response:
 
 
 with serving("helpers.server:create_app", "--factory", EMBED_API_KEYS=KEY, EMBED_MAX_WAIT_S="2", **on_cpu) as server:
-    rows = [measure(server, at_once, "/v1/embeddings", "input", headers) for at_once in STEPS]
+    rows = [load_test(server, sent, n, route="/v1/embeddings", field="input", headers=headers) for n in STEPS]
     with httpx.Client(base_url=server[0], timeout=60, trust_env=False) as http, ThreadPoolExecutor(40) as pool:
         told = {
             what: post(http, {} if what == "no key" else headers, input=request["json"]["texts"])
@@ -417,11 +294,6 @@ if 429 not in statuses:
 # second are those of both together.
 
 # %%
-columns = ["texts/s", "texts/CPU-s", "cores used", "p50 (ms)", "p90 (ms)", "memory (MB)", "answered"]
-both = pd.concat({"small app": small_load[columns], "helper": helper_load[columns]}, names=["server"])
-both.round(2)
-
-# %%
 figure, panels = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
 for axes, column in zip(panels, ("texts/CPU-s", "p90 (ms)"), strict=True):
     axes.plot(small_load.index, small_load[column], marker="o", color="#d55e00", label="small app")
@@ -430,17 +302,14 @@ for axes, column in zip(panels, ("texts/CPU-s", "p90 (ms)"), strict=True):
     axes.set_ylim(bottom=0)  # after all lines, or it keeps the limits of the first
 panels[0].legend(fontsize=8)
 plt.show()
-for at_once, theirs in small_load.iterrows():
-    ours = helper_load.loc[at_once]
-    sooner = "small app" if theirs["p50 (ms)"] < ours["p50 (ms)"] else "helper"
-    print(f"{at_once} at once: the {sooner} answers sooner; cores: small app {theirs['cores used']:.1f}, ", end="")
-    print(f"helper {ours['cores used']:.1f}; CPU time: helper does ", end="")
-    print(f"{ours['texts/CPU-s'] / theirs['texts/CPU-s']:.2f} times the texts a second (one short run)")
+columns = ["texts/s", "texts/CPU-s", "cores used", "p50 (ms)", "p90 (ms)", "memory (MB)", "answered"]
+pd.concat({"small app": small_load[columns], "helper": helper_load[columns]}, names=["server"]).round(2)
 
 # %% [markdown]
-# One thread a call isn't one core: the small app runs up to forty calls at once, on as many cores as it finds, and
-# the helper one. Where the small app answers sooner with more cores, it pays for them in CPU time. `EMBED_THREADS`
-# gives the helper more.
+# One short run each: differences of a few milliseconds are noise; `python -m benchmarks.serving` measures longer. One
+# thread a call isn't one core: FastAPI runs each request in a thread of a pool of forty, so the small app takes as
+# many cores as it finds, and the helper one. Where the small app answers sooner with more cores, it pays for them in
+# CPU time. `EMBED_THREADS` gives the helper more.
 #
 # ## What a server tells its keeper
 #
@@ -449,15 +318,8 @@ for at_once, theirs in small_load.iterrows():
 # long does it take (latency)?
 
 # %%
-values = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in metric_lines if line[0] != "#")}
-for name, value in values.items():
-    if "/v1/embeddings" in name and name.startswith("embed_requests_total"):
-        print(f"{name} {value:.0f}")
-total, batches = values["embed_batch_texts_sum"], values["embed_batch_texts_count"]
-print(f"texts a batch: {total / batches:.1f} ({total:.0f} in {batches:.0f} batches)")
-answered = '{route="/v1/embeddings",status="200"}'
-mean = values[f"embed_request_seconds_sum{answered}"] / values[f"embed_request_seconds_count{answered}"]
-print(f"queue: {values['embed_queue_tokens']:.0f} tokens now; mean time of what was answered: {1000 * mean:.0f} ms")
+shown = ("embed_requests_total", "embed_batch_texts_sum", "embed_batch_texts_count", "embed_queue_tokens")
+print("\n".join(line for line in metric_lines if line.startswith(shown)))
 
 # %% [markdown]
 # ## Ready-made servers
@@ -487,8 +349,8 @@ print(f"read: {', '.join(sorted(facts['read'].unique()))}")
 #
 # ```bash
 # # Text Embeddings Inference; on a CPU the image cpu-1.8, without --gpus
-# docker run --gpus all -p 127.0.0.1:8080:80 -v "$PWD/data:/data" \
-#   ghcr.io/huggingface/text-embeddings-inference:1.8 --model-id BAAI/bge-base-en-v1.5
+# docker run --gpus all -p 127.0.0.1:8080:80 -v "$PWD/data:/data" \ ghcr.io/huggingface/text-embeddings-inference:1.8
+# --model-id BAAI/bge-base-en-v1.5
 # # vLLM
 # vllm serve Qwen/Qwen3-Embedding-0.6B --runner pooling --host 127.0.0.1 --port 8080
 # # infinity
@@ -513,36 +375,22 @@ print(f"read: {', '.join(sorted(facts['read'].unique()))}")
 # the model adds while it computes one batch; Python, PyTorch and the server come on top:
 
 # %%
-measured = twins.measured()
+measured = twins.measured().query("device == 'cpu' and dtype == 'float32'")
 dims = {card.hub_id: card.dims for card in catalog.cards()}
 machine = measured.assign(
     model=measured["hub_id"].str.split("/").str[-1],
     dims=measured["hub_id"].map(dims),
     parameters_m=measured["parameters"] / 1e6,
-    texts_per_s=measured["tokens_per_s"] / measured["tokens"],
+    bf16_mb=measured["parameters"] * 2 / 1e6,
     time=np.where(measured["layers_run"] < measured["layers"], "extrapolated", "measured"),
-)
-SHOW = ["all-MiniLM-L6-v2", "bge-small-en-v1.5", "multilingual-e5-small", "bge-base-en-v1.5", "multilingual-e5-base"]
-SHOW += ["bge-large-en-v1.5", "bge-m3", "Qwen3-Embedding-0.6B", "Qwen3-Embedding-4B", "Qwen3-Embedding-8B"]
-shown = ["model", "device", "dtype", "layers", "dims", "parameters_m", "weights_mb", "peak_mb", "texts_per_s", "time"]
-table = machine[machine["model"].isin(SHOW)].sort_values(["device", "parameters"])[shown].set_index("model")
-two_digits = [np.format_float_positional(x, 2, fractional=False, trim="-") for x in table["texts_per_s"]]
-table.assign(texts_per_s=two_digits).round(0)
-
-# %%
-for (device, chip, threads, kind), rows in machine.groupby(["device", "hardware", "threads", "dtype"]):
-    print(f"{device} ({chip}), threads: {threads}, {kind}, batches of {rows['batch_size'].iloc[0]} texts, ", end="")
-    print(f"{rows['tokens'].iloc[0]} tokens each")
-if "cuda" not in set(machine["device"]):
-    print("No GPU was measured: don't size one by this table. Lesson 12 has published speeds of one.")
-cpu_rows = machine[machine["device"] == "cpu"]
-for width, rows in cpu_rows.groupby("dims"):
-    if len(rows) > 2:
-        small_model, large_model = rows["parameters_m"].min(), rows["parameters_m"].max()
-        print(f"{width} dims: {small_model:.0f} to {large_model:.0f}M parameters, ", end="")
-        print(f"{rows['texts_per_s'].min():.1f} to {rows['texts_per_s'].max():.1f} texts/s")
-added = cpu_rows.set_index("model").loc["all-MiniLM-L6-v2", "peak_mb"]
-print(f"the helper's process, here: {helper_load['memory (MB)'].max():.0f} MB; MiniLM's peak above: {added:.0f} MB")
+).drop_duplicates("model", keep="last")
+SHOW = ["all-MiniLM-L6-v2", "bge-small-en-v1.5", "multilingual-e5-small", "bge-base-en-v1.5", "bge-large-en-v1.5"]
+SHOW += ["bge-m3", "Qwen3-Embedding-0.6B", "Qwen3-Embedding-4B", "Qwen3-Embedding-8B"]
+columns = ["model", "dims", "parameters_m", "weights_mb", "bf16_mb", "peak_mb", "tokens_per_s", "time"]
+one = machine.iloc[0]
+print(f"{one['hardware']}, {one['threads']} thread, texts of {one['tokens']} tokens; weights_mb and peak_mb in float32")
+print("No GPU was measured: don't size one by this table. Lesson 12 has published speeds of one.")
+machine[machine["model"].isin(SHOW)].sort_values("parameters")[columns].set_index("model").round(0)
 
 # %% [markdown]
 # One width, and a wide range of sizes and speeds. Memory follows the parameters and their `dtype`: in 16 bits, as a GPU
@@ -550,7 +398,7 @@ print(f"the helper's process, here: {helper_load['memory (MB)'].max():.0f} MB; M
 # multilingual-e5-small: as many layers, as wide, nearly as fast, and the one several times the size of the other, by a
 # vocabulary whose rows are only looked up. The vector's width sizes your index; it doesn't tell the model's memory.
 # "Extrapolated": all of the model doesn't fit, so only its first layers were run. And "a CPU is too slow" isn't a fact
-# but a sum: your texts a second against `texts_per_s`.
+# but a sum: your tokens a second against `tokens_per_s`.
 #
 # ## Into an image
 #

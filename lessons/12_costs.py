@@ -19,6 +19,9 @@ tokens_per_s: float = 60_000.0  # what one machine does; about what is published
 peak_factor: float = 3.0  # the busiest rate over the mean rate
 engineering_hours: float = 10.0  # a month, to keep the service running
 usd_per_engineering_hour: float = 100.0  # your own figure; this one is an assumption
+api_engineering_hours: float = 3.0  # a month, on the API's side: retries, rate limits, new versions; an assumption
+spot_share: float = 0.4  # of the list price, for machines that may be taken away; an assumption, look it up
+committed_share: float = 0.65  # of the list price, for a year's commitment; an assumption, look it up
 
 # %%
 import platform
@@ -66,39 +69,24 @@ rows = {
 pd.DataFrame(rows).T.round(1)
 
 # %% [markdown]
-# The bill follows the mean, not the median: long texts are paid in full. **Decide, then run:** the same sentences in
-# other languages, with a tokenizer that saw only English. More tokens, or fewer?
-
-# %%
-parallel = {language: counts(list(some))["BPE"] for language, some in data.parallel().items()}
-per_sentence = pd.Series({language: np.mean(n) for language, n in parallel.items()}, name="tokens a sentence")
-print(f"dearest: {per_sentence.idxmax()}, {per_sentence.max() / per_sentence['en']:.1f} times English")
-per_sentence.round(1).to_frame().T
-
-# %% [markdown]
-# The same meaning, another bill. This tokenizer is an extreme case; a multilingual one narrows the gap. Count with
-# the tokenizer of the provider you would pay.
+# The bill follows the mean, not the median: long texts are paid in full. Count with the tokenizer of the provider you
+# would pay; in other languages the same meaning may be several times as many tokens.
 #
 # ## What an API costs
 #
-# The list price is for an answer at once. Many providers sell a **batch** price for jobs that may take hours.
+# The list price is for an answer at once. Many providers sell a **batch** price for jobs that may take hours. Open
+# models are sold by the token as well, by others than those who trained them. The cheapest of both kinds:
 
 # %%
 shown = ["provider", "item", "price_usd", "batch_price_usd", "source_date", "confidence"]
 api = prices[(prices.kind == "api") & prices.price_usd.notna()]
 hosted = api.notes.fillna("").str.contains("hosted open model") | api["item"].str.contains("open weights")
-print("US dollars per million tokens; an empty batch price is unknown or not offered")
-api[~hosted].sort_values("price_usd")[shown].fillna({"batch_price_usd": ""})
-
-# %% [markdown]
-# Open models are sold by the token as well, by others than those who trained them.
-
-# %%
 open_models = api[hosted].sort_values("price_usd")
+cheapest = open_models.iloc[0]
 small, large = (costs.price("OpenAI", f"text-embedding-3-{size}") for size in ("small", "large"))
-below = (open_models.price_usd < small.price_usd).sum()
-print(f"{below} of {len(open_models)} hosted open models are listed below {small.name}")
-open_models[[*shown[:3], "source", "source_date"]]
+print("US dollars per million tokens; an empty batch price is unknown or not offered")
+both = {"commercial": api[~hosted].sort_values("price_usd").head(8), "hosted open model": open_models.head(4)}
+pd.concat(both)[shown].fillna({"batch_price_usd": ""}).droplevel(1)
 
 # %% [markdown]
 # The bill by hand, for the parameters' volume and the counted mean, and then by the helper. Tokens in millions,
@@ -123,40 +111,40 @@ for offer in (small, large):
 # %%
 gpu = prices[(prices.kind == "gpu") & prices.price_usd.notna() & (prices.unit == "per hour")].copy()
 gpu["usd_per_month"] = [costs.gpu_usd_per_month(usd) for usd in gpu.price_usd]
-gpu.sort_values("usd_per_month")[["provider", "item", "price_usd", "usd_per_month", "region_or_tier", "source_date"]]
+single = gpu[gpu["item"].str.contains("T4|L4|A10", case=False) & ~gpu["item"].str.contains("x[248]|L40", regex=True)]
+shown = ["provider", "item", "price_usd", "usd_per_month", "region_or_tier", "source_date"]
+single.sort_values("usd_per_month")[shown].fillna("").style.hide(axis="index").format(precision=2)
 
 # %% [markdown]
 # ## Break-even, the naive way
 #
 # The **break-even** is the volume at which both cost the same: the month's rent over the API's bill for one text.
-# An often-quoted sum takes `300` dollars a month for an A10, `100` tokens and `0.02` dollars. The formula
-# is right; see what happens with the rent that the table gives.
+# Many guides do the sum with a function like this one, and conclude a volume from it.
+
 
 # %%
+def monthly(texts_per_month: int, tokens_per_text: int = 100, rent: float = 300.0) -> dict[str, str]:
+    """The often-quoted sum: an A10 for 300 dollars, text-embedding-3 at 0.02 and 0.13 a million tokens."""
+    millions = texts_per_month * tokens_per_text / 1e6
+    even = rent / (0.02 * tokens_per_text / 1e6)
+    bills = {"3-small": f"${millions * 0.02:.2f}", "3-large": f"${millions * 0.13:.2f}"}
+    return bills | {"own GPU": f"${rent:.2f}", "break-even (texts)": f"{even:,.0f}"}
+
+
 rents = {"the quoted sum": 300.0}
 for provider, item in (
-    ("AWS", "g5.xlarge"),
-    ("Lambda", "1x A10 24GB"),
-    ("Hugging Face Inference Endpoints", "aws nvidia-a10g"),
-):
+    ("AWS", "g5.xlarge"), ("Lambda", "1x A10 24GB"), ("Hugging Face Inference Endpoints", "aws nvidia-a10g"),
+):  # fmt: skip
     machine = costs.price(provider, item)
     rents[f"{machine.name}, {machine.source_date}"] = costs.gpu_usd_per_month(machine.price_usd)
-pd.Series(rents, name="US dollars a month").to_frame()
-
-# %%
-cheapest = open_models.iloc[0]
-offers = {f"{small.item}, list": small.price_usd, f"{small.item}, batch": small.batch_price_usd}
-offers[cheapest["item"]] = cheapest.price_usd
-table = pd.DataFrame(
-    {offer: {name: rent / (100 * usd / 1e6) for name, rent in rents.items()} for offer, usd in offers.items()}
-)
-for name, rent in rents.items():
-    assert np.isclose(table.iloc[:, 0][name], costs.break_even_texts_per_month(rent, 100, small.price_usd))
-print("break-even in millions of texts a month, 100 tokens a text")
-(table / 1e6).round(1)
+assert np.isclose(300 / (100 * 0.02 / 1e6), costs.break_even_texts_per_month(300, 100, 0.02))
+pd.DataFrame({name: monthly(10_000_000, rent=rent) for name, rent in rents.items()}).T
 
 # %% [markdown]
-# ## Where it goes wrong: capacity
+# The formula is right, and the rent that the table gives moves its result. But three things are missing, and each can
+# turn the verdict.
+#
+# ### First: capacity
 #
 # Nobody asked whether the machine can do that many texts. **Capacity** is throughput × utilisation × hours × 3600.
 # The same source that quotes the sum states these speeds for four sizes of model. **Decide, then run:** which of
@@ -211,30 +199,42 @@ print(f"{won} pay at the slowest published speed and not at the quoted; {open_} 
 table
 
 # %% [markdown]
-# So ask of each verdict on a GPU whose speed it takes, and which server runs there. Then the rest that the formula
-# leaves out, one thing at a time, at the speed of the parameters:
+# So ask of each verdict on a GPU whose speed it takes, and which server runs there.
+#
+# ### Second: what else is paid
+#
+# One thing at a time, at the speed of the parameters:
 # - **Utilisation**: at full load queues grow without bound, so one plans for less.
-# - **Peak factor**: machines are bought for the busiest hour and paid in all of them.
+# - **Peak factor**: machines are bought for the busiest hour and paid in all of them. Who starts and stops machines
+#   with the load pays nearly the mean instead.
 # - **Spare machines**: with one, a restart is an outage.
-# - **Engineering**: somebody updates, watches and is called at night.
+# - **Engineering**: somebody updates, watches and is called at night; an API wants some hours too.
+# - **Prices**: a year's commitment, or machines that may be taken away (spot), cost a part of the list.
 
 # %%
-left_out = {
-    "rent alone": {},
-    "utilisation of six tenths": {"utilisation": 0.6},
-    "and the peak": {"peak_factor": peak_factor},
-    "and a spare machine": {"spare_machines": 1},
-    "and engineering": {
-        "engineering_hours_per_month": engineering_hours,
-        "usd_per_engineering_hour": usd_per_engineering_hour,
-    },
+people = {"engineering_hours_per_month": engineering_hours, "usd_per_engineering_hour": usd_per_engineering_hour}
+less = people | {"engineering_hours_per_month": max(engineering_hours - api_engineering_hours, 0)}
+busy = {"utilisation": 0.6, "peak_factor": peak_factor, "spare_machines": 1}
+cases = {
+    "rent alone": (1.0, {}),
+    "utilisation of six tenths": (1.0, {"utilisation": 0.6}),
+    "and the peak": (1.0, {"utilisation": 0.6, "peak_factor": peak_factor}),
+    "and a spare machine": (1.0, busy),
+    "and engineering": (1.0, busy | people),
+    "less the API's engineering": (1.0, busy | less),
+    "scaled to the load, not to its peak": (1.0, busy | less | {"peak_factor": 1.0}),
+    "and committed for a year": (committed_share, busy | less | {"peak_factor": 1.0}),
+    "or on spot machines": (spot_share, busy | less | {"peak_factor": 1.0, "spare_machines": 2}),
 }
-added: dict[str, float] = {}
-for name, more in left_out.items():
-    added |= more
-    fleet = Fleet(l4.price_usd, tokens_per_s, 100, **added)
-    capacity = costs.millions(fleet.capacity_texts_per_month)
-    print(f"{name:26} {capacity:>7} a machine; {fleet.break_even(small.price_usd)}")
+fleets = {name: Fleet(l4.price_usd * share_, tokens_per_s, 100, **more) for name, (share_, more) in cases.items()}
+capacity = {name: costs.millions(f.capacity_texts_per_month) for name, f in fleets.items()}
+even = {
+    f"break-even, {offer.item}": {
+        n: costs.millions(f.break_even(offer.price_usd).texts_per_month) for n, f in fleets.items()
+    }
+    for offer in (small, large)
+}
+pd.DataFrame({"a machine does": capacity} | even)
 
 # %% [markdown]
 # Cost against volume. Each step of the solid lines is another machine; just above a step, the API can be cheaper
@@ -243,7 +243,7 @@ for name, more in left_out.items():
 # %%
 naive = Fleet(l4.price_usd, tokens_per_s, 100)
 figure, table = plots.cost_curves(
-    {"one cost: rent at full load": naive, "all costs": fleet},
+    {"one cost: rent at full load": naive, "all costs": fleets["and engineering"]},
     {
         f"{small.item}, list": small.price_usd,
         f"{small.item}, batch": small.batch_price_usd,
@@ -253,9 +253,20 @@ figure, table = plots.cost_curves(
 )
 figure
 
+# %% [markdown]
+# ### Third: the vectors
+#
+# Whoever makes the vectors has to keep them, in memory if they are to be searched fast, and that is often the larger
+# machine. It is the same for an API's vectors as for your own, but for their length:
+
 # %%
-print("US dollars a month")
-table
+kept = {"MiniLM": 384, "bge-base": 768, "bge-large, bge-m3": 1024, small.item: 1536, large.item: 3072}
+forms = {"float32": 4, "int8": 1, "bits": 1 / 8}
+stored = {
+    how: {name: texts_per_month * dims * size / 1e9 for name, dims in kept.items()} for how, size in forms.items()
+}
+print(f"GB for {costs.millions(texts_per_month)} vectors, no index counted")
+pd.DataFrame(stored).round(1)
 
 # %% [markdown]
 # ### Jobs that can wait
@@ -288,35 +299,30 @@ pd.Series(each, name="US dollars per million texts of 100 tokens").sort_values()
 # %%
 speeds, _ = twins.speeds()
 run = twins.measured().query("device == 'cpu'").iloc[0]
-print(f"{run.hardware}, {run.threads} thread, {run['dtype']}, texts of {run.tokens} tokens, {run.date}")
-a_core = speeds[catalog.card("all-MiniLM-L6-v2").hub_id]
-print(f"MiniLM: {a_core:,.0f} tokens/s, so {a_core / tokens:.1f} of these texts ({tokens:.0f} tokens) a second a core")
-
-# %% [markdown]
-# The table has a CPU machine, too. It has another processor than this one, so the sum is a method, not a quotation.
-
-# %%
 cpu = costs.price("Hugging Face Inference Endpoints", "aws intel-spr x8")
 cores = 4  # its 8 vCPU are 4 cores with two threads each
-one = Fleet(cpu.price_usd, cores * a_core, tokens, utilisation=0.6, peak_factor=peak_factor)
+print(f"{run.hardware}, {run.threads} thread, {run['dtype']}, texts of {run.tokens} tokens, {run.date};")
 print(f"rent of {cpu.name}: ${costs.gpu_usd_per_month(cpu.price_usd):,.2f} a month ({cpu.source_date})")
-print(f"one does {costs.millions(one.capacity_texts_per_month)} texts a month")
-for offer in (small, large):
-    print(f"against {offer.name}: {one.break_even(offer.price_usd)}")
+rows = {}
+for name in ("all-MiniLM-L6-v2", "bge-small-en-v1.5", "bge-base-en-v1.5", "bge-large-en-v1.5", "Qwen3-Embedding-0.6B"):
+    a_core = speeds[catalog.card(name).hub_id]
+    fleet = Fleet(cpu.price_usd, cores * a_core, tokens, utilisation=0.6, peak_factor=peak_factor)
+    machines = int(np.ceil(texts_per_month / fleet.capacity_texts_per_month))
+    rows[name] = (
+        round(a_core),
+        machines,
+        *(costs.millions(fleet.break_even(o.price_usd).texts_per_month) for o in (small, large)),
+    )
+pd.DataFrame.from_dict(
+    rows,
+    orient="index",
+    columns=["tokens/s a core", "machines for the volume", *(f"break-even, {o.item}" for o in (small, large))],
+)
 
 # %% [markdown]
-# So "a CPU is too slow" is a sum as well: it depends on the volume and the model. Other sizes, from the same table:
-
-# %%
-names = ("all-MiniLM-L6-v2", "bge-small-en-v1.5", "bge-base-en-v1.5", "bge-large-en-v1.5", "Qwen3-Embedding-0.6B")
-cores_for = pd.DataFrame({"tokens/s": [speeds[catalog.card(name).hub_id] for name in names]}, index=names)
-cores_for["texts/s"] = cores_for["tokens/s"] / tokens
-capacity = [costs.capacity_texts_per_month(r, utilisation=0.6, peak_factor=peak_factor) for r in cores_for["texts/s"]]
-cores_for["cores for the volume"] = np.ceil(texts_per_month / np.array(capacity)).astype(int)
-print(f"{costs.millions(texts_per_month)} texts of {tokens:.0f} tokens a month, peak included")
-cores_for.round(1)
-
-# %% [markdown]
+# The machine has another processor than the one that was measured, so the sum is a method, not a quotation. And "a CPU
+# is too slow" is a sum as well: it depends on the volume and the model.
+#
 # ## A region instead of a point
 #
 # You don't know these numbers, you know ranges. Draw a value from each range, sum, repeat: the result is a
@@ -372,21 +378,10 @@ figure, table = plots.break_even_region(draws[best])
 print(f"against the group '{best}'")
 figure
 
-# %%
-table.T
-
 # %% [markdown]
 # Read it at your volume: the share of situations, as drawn, in which own machines cost no more. It isn't the
-# probability that you save money, unless the ranges describe what you believe. Which range matters most? Its rank
-# correlation with the break-even tells: near 1 or -1 where it decides the order of the draws, near 0 where it doesn't.
-
-# %%
-ranked = draws[best].drop(columns="machines").rank()
-matters = ranked.corr()["break_even_texts_per_month"].drop("break_even_texts_per_month")
-print(f"matters most in these draws: {matters.abs().idxmax()}")
-matters.sort_values(key=abs, ascending=False).round(2).to_frame("rank correlation").T
-
-# %% [markdown]
+# probability that you save money, unless the ranges describe what you believe.
+#
 # ## Your own numbers
 #
 # In a running notebook, the next cell shows sliders over a sentence and a figure. The cell after it gives the same
@@ -406,10 +401,6 @@ for offer in (small, large):
     print(textwrap.indent(plots.verdict(own, texts_per_month, offer.price_usd), "  "))
 figure, table = plots.cost_curves({l4.name: own}, {o.name: o.price_usd for o in (small, large)}, tokens)
 figure
-
-# %%
-print("US dollars a month")
-table
 
 # %% [markdown]
 # ## Reasons other than cost
@@ -438,5 +429,26 @@ table
 #
 # Now the exercise: [bills, machines and a break-even](../exercises/12_costs/12_costs.ipynb)
 #
+# ## For a second reading
+#
+# **Which range matters most?** A range's rank correlation with the break-even tells: near 1 or -1 where it decides the
+# order of the draws, near 0 where it doesn't.
+
+# %%
+ranked = draws[best].drop(columns="machines").rank()
+matters = ranked.corr()["break_even_texts_per_month"].drop("break_even_texts_per_month")
+matters.sort_values(key=abs, ascending=False).round(2).to_frame("rank correlation").T
+
+# %% [markdown]
+# **Other languages.** The same sentences, with a tokenizer that saw only English, which is an extreme case; a
+# multilingual one narrows the gap.
+
+# %%
+parallel = {language: counts(list(some))["BPE"] for language, some in data.parallel().items()}
+per_sentence = pd.Series({language: np.mean(n) for language, n in parallel.items()}, name="tokens a sentence")
+print(f"dearest: {per_sentence.idxmax()}, {per_sentence.max() / per_sentence['en']:.1f} times English")
+per_sentence.round(1).to_frame().T
+
+# %% [markdown]
 # Sources: the price table `helpers/facts/prices.csv` and the published speeds `helpers/facts/published_speed.csv`, with
 # source and date of each row; the course's own measurements, `helpers/facts/measured_cpu.csv`.

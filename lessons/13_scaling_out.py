@@ -14,13 +14,13 @@
 
 # %% tags=["parameters"]
 every: int = 4  # the corpus is every 4th of the course's texts
-texts_per_s: float = 500.0  # of one rented machine; an assumption, measure yours
+tokens_per_s: float = 60_000.0  # of one rented L4; about what is published for a large model, see lesson 12
 startup_s: float = 300.0  # boot, image, weights, joining the cluster; an assumption
 redone_share: float = 0.05  # of the work, after failures and lost machines; an assumption
+spot_share: float = 0.4  # of the list price, for machines that may be taken away; an assumption, look it up
 usd_per_egress_gb: float = 0.10  # what leaving the provider's network costs; an assumption
 
 # %%
-import inspect
 import os
 import platform
 import subprocess
@@ -70,7 +70,8 @@ for number, part in enumerate(np.array_split(np.arange(len(rows)), 4)):
 # ## The plain loop
 #
 # The measure of everything that follows: one process, no framework, and as many CPUs as Ray gets below. `used`
-# watches time, CPU seconds and memory of this process and all its children. The middle of three runs counts.
+# watches time, CPU seconds and memory of this process and all its children. The middle of three runs counts. And before
+# its first text, a script starts Python, imports and loads weights: that is measured in a process of its own.
 
 # %%
 threads = torch.get_num_threads()
@@ -83,11 +84,6 @@ for _ in range(3):
 torch.set_num_threads(threads)
 plain = sorted(runs, key=lambda run: run.cpu_s)[1]
 print(f"{plain.wall_s:.1f} s, {plain.cpu_s:.1f} CPU s, {len(texts) / plain.cpu_s:.2g} texts a CPU second")
-
-# %% [markdown]
-# Before its first text, a script starts Python, imports and loads weights. That is measured in a process of its own.
-
-# %%
 script = "from helpers import load; load('all-MiniLM-L6-v2', device='cpu')"
 with jobs.used() as bare:
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
@@ -99,10 +95,7 @@ print(f"{bare.wall_s:.1f} s, {bare.cpu_s:.1f} CPU s before the loop")
 # **Ray** starts processes, on one machine or on many, and hands them work and data. Its parts: a head that knows
 # everything, a **raylet** on each machine that starts workers, and an object store in shared memory through which
 # data passes. `scale.start` starts all of it here: for two CPUs, with a bounded store, without dashboard or usage
-# statistics. Beside `num_cpus`, it gives `ray.init` these arguments.
-
-# %%
-print(", ".join(f"{name}={value!r}" for name, value in scale.RAY_INIT.items()))
+# statistics.
 
 # %%
 with jobs.used() as ray_start:
@@ -171,21 +164,14 @@ for row, times in begun[begun > 1].items():
 #
 # ## The job
 #
-# The class that does our work has the same two methods. It must be importable where the actors run, since Ray sends
-# its name and not its code; a class from a notebook cell, as above, it sends whole. Each actor refuses a stand-in for
-# weights that its machine can't reach, and takes the prompt that `encode_document` would: E5's passages need theirs.
-
-# %%
-print(inspect.getsource(scale.Encoder))
-
-# %% [markdown]
-# And the job around it: read two columns, cut them into blocks of a batch each (`repartition`; a small file would be
-# one block, for one actor), and hand them over as Arrow tables (`batch_format="pyarrow"`), which Parquet holds anyway.
-
-# %%
-print("\n".join(inspect.getsource(scale.pipeline).split('"""')[2].split("\n")[3:]).split("    job.context")[0])
-
-# %% [markdown]
+# The class that does our work, `scale.Encoder`, has the same two methods. It must be importable where the actors run,
+# since Ray sends its name and not its code; a class from a notebook cell, as above, it sends whole. Each actor refuses
+# a stand-in for weights that its machine can't reach, and takes the prompt that `encode_document` would: E5's passages
+# need theirs.
+#
+# The job around it, `scale.pipeline`, reads two columns, cuts them into blocks of a batch each (`repartition`; a small
+# file would be one block, for one actor), and hands them over as Arrow tables, which Parquet holds anyway.
+#
 # `scale.embed` runs it into a folder, and checks what can be checked before an actor starts. It is **all or nothing**:
 # the folder appears when it is whole, and an error leaves none of it. So cut a job of days into runs of an hour.
 
@@ -212,7 +198,8 @@ print(f"files: {len(files)}; made with {pq.read_schema(files[0]).metadata[b'weig
 
 # %% [markdown]
 # Files are filled up to `scale.ROWS_PER_FILE` rows or more, so small shards share one: for a large corpus, a file for
-# each batch would be far too many. What did it cost?
+# each batch would be far too many. What did it cost? For Ray, "the job" holds what its workers do first: each of them
+# imports, and each actor loads weights.
 
 # %%
 parts = {
@@ -232,21 +219,10 @@ bill = {
 pd.DataFrame(bill).round(1)
 
 # %% [markdown]
-# For Ray, "the job" holds what its workers do first: each of them imports, and each actor loads weights.
-
-# %%
-overhead_s = ray_start.cpu_s + ray_run.cpu_s - plain.cpu_s
-print(f"Ray took {overhead_s:.0f} CPU s more than the loop: its own start, imports in every worker, weights in actors.")
-texts_instead = float(f"{overhead_s * len(texts) / plain.cpu_s:.2g}")
-print(f"The loop would encode about {texts_instead:,.0f} texts in that time.")
-print(f"memory: {ray_run.peak_mb - plain.peak_mb:,.0f} MB more, for its processes and a model in each actor")
-sooner = ray_start.wall_s + ray_run.wall_s < plain.wall_s
-print(f"sooner done, start of Ray included: {'Ray' if sooner else 'the plain loop'}")
-
-# %% [markdown]
-# Ray adds no CPU to a machine. PyTorch can keep all cores of one machine busy from one process, so on a single machine
-# a pool gains little beyond that. It pays where there are several machines, or where reading and cleaning take as much
-# time as encoding.
+# Ray's ten seconds or so are paid once, whatever the corpus, so this small one can only show the price. Ray adds no
+# CPU to a machine. PyTorch can keep all cores of one machine busy from one process, so on a single machine a pool
+# gains little beyond that. It pays where there are several machines, or where reading and cleaning take as much time
+# as encoding.
 #
 # ## The starvation trap
 #
@@ -284,14 +260,9 @@ try:
     scale.embed(corpus, folder / "starved", actors=2, cpus_each=0.8)
 except CourseError as error:
     print(error)
-
-# %% [markdown]
-# Ray has done its part here. Do its processes end with it?
-
-# %%
 ray.shutdown()
 gone, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=10)
-print(f"processes of Ray that still run: {len(alive)}")
+print(f"Ray has done its part here; processes of it that still run: {len(alive)}")
 
 # %% [markdown]
 # ## When it pays
@@ -306,13 +277,17 @@ print(f"processes of Ray that still run: {len(alive)}")
 # done before the first one has started. First by hand, then by the helper.
 
 # %%
-machine = costs.price("AWS", "g5.xlarge")
+machine = costs.price("Hugging Face Inference Endpoints", "aws nvidia-l4")
+texts_per_s = tokens_per_s / tokens.mean()  # an encoder computes tokens
 by_hand_h = (startup_s + 1e8 / texts_per_s / 16) / 3600
 job = Job(1e8, texts_per_s, machine.price_usd, startup_s)
 assert np.isclose(job.hours(16), by_hand_h) and np.isclose(job.usd(16), 16 * by_hand_h * machine.price_usd)
-print(f"{machine.name}, ${machine.price_usd} an hour ({machine.source_date}), assumed {texts_per_s:.0f} texts/s")
-print(f"{costs.millions(1e8)} texts: one machine {job.hours(1):.1f} h, ${job.usd(1):.2f}; ", end="")
-print(f"sixteen {job.hours(16):.1f} h, ${job.usd(16):.2f}")
+print(f"{machine.name}, ${machine.price_usd} an hour ({machine.source_date}), assumed {tokens_per_s:,.0f} tokens/s,")
+print(
+    f"so {texts_per_s:.0f} texts/s of {tokens.mean():.0f} tokens. 100M texts: one machine {job.hours(1):.1f} h, ",
+    end="",
+)
+print(f"${job.usd(1):.2f}; sixteen {job.hours(16):.1f} h, ${job.usd(16):.2f}")
 
 # %% [markdown]
 # Follow a curve in the left panel: each doubling of machines halves the hours, until they near the start-up. The
@@ -336,48 +311,38 @@ for axes, what in ((left, "hours"), (right, "US dollars")):
     axes.grid(alpha=0.25)
 plt.show()
 
-# %%
-table = {
-    (what, name): {m: getattr(job, method)(m) for m in (1, 4, 16, 64, 256, 1000)}
-    for what, method in (("hours", "hours"), ("US dollars", "usd"))
-    for name, job in sizes.items()
-}
-pd.DataFrame(table).rename_axis("machines").round(2)
-
 # %% [markdown]
 # Only the smallest corpus meets the start-up here: from there on, further machines cost money and save next to
 # nothing. So a deadline decides, not a wish for speed: the fewest machines that meet it are the cheapest that do.
 
 # %%
-for name, job in sizes.items():
-    for deadline in (1, 8, 72):
-        m = job.machines_for(deadline)
-        told = f"machines {m}, {job.hours(m):.1f} h, ${job.usd(m):,.2f}" if m else "no number of machines"
-        print(f"{name:16} within {deadline:2} h: {told}")
+needed = {
+    (name, f"within {deadline} h"): (m := job.machines_for(deadline)) and (m, job.hours(m), job.usd(m))
+    for name, job in sizes.items()
+    for deadline in (1, 8, 72)
+}
+table = pd.DataFrame(needed, index=["machines", "hours", "US dollars"]).T
+table.style.format("{:,.1f}").format("{:,.0f}", subset=["machines"])
 
 # %% [markdown]
-# And against one such machine that is already on, and has only to start Python as measured above? A corpus is large
-# enough for m rented ones when the time they save exceeds what they need longer to start.
+# Mind the first column: hundreds of GPUs in an hour don't exist for a usual account. Providers give quotas; ask before
+# you plan. Then what the formula leaves out, for the middle corpus on sixteen machines. **Redone work**: what dies is
+# computed again. **Spot machines**, idle ones that a provider rents for less and takes back at short notice, have more
+# of it, and more start-ups; the work here is idempotent and cut into runs, which is just what they ask for.
+# **Egress**: vectors that leave the provider's network are billed by the gigabyte; storage of the same region costs
+# nothing to reach, and in 16 bits they are half, in int8 a quarter. **People**: a cluster must be kept.
 
 # %%
-size = Job(1, texts_per_s, machine.price_usd, startup_s)
-worth = {m: size.pays_from_texts(m, bare.wall_s) for m in (2, 4, 16, 64)}
-for m, least in worth.items():
-    print(f"{m:2} machines end sooner than that one, which starts in {bare.wall_s:.0f} s: from {least:,.0f} texts on")
-print(f"for two machines that is {worth[2] / texts_per_s / 60:.0f} minutes of work for that one machine")
-
-# %% [markdown]
-# Two sums that the formula leaves out, for the middle corpus on sixteen machines, and a third that no formula holds.
-# **Redone work**: what dies is computed again, here at the full price. Spot machines, idle ones that a provider rents
-# for less and takes back at short notice, have more of it, and a start-up each time; that isn't in the table.
-# **Egress**: vectors that leave the provider's network are billed by the gigabyte. **People**: a cluster must be kept.
-
-# %%
-gigabytes = jobs.vectors_gb(1e8, mini.get_embedding_dimension())
+gigabytes = jobs.vectors_gb(1e8, 1024)  # bge-large's
+list_, spot = machine.price_usd, machine.price_usd * spot_share
 sums = {
-    "start-up and work": Job(1e8, texts_per_s, machine.price_usd, startup_s),
-    "and redone work": Job(1e8, texts_per_s, machine.price_usd, startup_s, redone_share),
-    "and egress": Job(1e8, texts_per_s, machine.price_usd, startup_s, redone_share, gigabytes, usd_per_egress_gb),
+    "start-up and work": Job(1e8, texts_per_s, list_, startup_s),
+    "and redone work": Job(1e8, texts_per_s, list_, startup_s, redone_share),
+    "on spot: three times redone, three start-ups": Job(1e8, texts_per_s, spot, 3 * startup_s, 3 * redone_share),
+    "at list, and egress": Job(1e8, texts_per_s, list_, startup_s, redone_share, gigabytes, usd_per_egress_gb),
+    "at list, and egress in int8": Job(
+        1e8, texts_per_s, list_, startup_s, redone_share, gigabytes / 4, usd_per_egress_gb
+    ),
 }
 print(f"{gigabytes:.0f} GB of float32 vectors; assumed: {redone_share:.0%} redone, ${usd_per_egress_gb:.2f} a GB")
 pd.DataFrame({name: {"hours": j.hours(16), "US dollars": j.usd(16)} for name, j in sums.items()}).T.round(2)
@@ -389,22 +354,17 @@ pd.DataFrame({name: {"hours": j.hours(16), "US dollars": j.usd(16)} for name, j 
 # `ray up` (machines of a cloud, from a YAML file), by KubeRay (in Kubernetes), or by a provider.
 #
 # ```python
-# # job.py, for sixteen g5.xlarge: 4 CPUs and one GPU each, so one actor a machine
-# import ray
-# from helpers import scale
-# from pyarrow import fs
+# # job.py, for sixteen machines of 8 CPUs and one L4 each: an encoder on the GPU, three tokenizers on CPUs
+# import ray from helpers import scale from pyarrow import fs
 #
-# ray.init(address="auto")  # the cluster that this runs on, instead of scale.start()
-# target = "s3://bucket/vectors/2026-11-24"  # a new one for each run
-# job = scale.pipeline("s3://bucket/corpus/", "BAAI/bge-small-en-v1.5", actors=16, cpus_each=2, gpus_each=1)
-# job.write_parquet(target, mode="error", min_rows_per_file=scale.ROWS_PER_FILE)
-# store, path = fs.FileSystem.from_uri(target)
-# store.open_output_stream(f"{path}/_SUCCESS").close()  # the marker, last
-# ```
+# ray.init(address="auto")  # the cluster that this runs on, instead of scale.start() target =
+# "s3://bucket/vectors/2026-11-24"  # a new one for each run job = scale.pipeline(
+#     "s3://bucket/corpus/", "BAAI/bge-large-en-v1.5", actors=16, cpus_each=2, gpus_each=1,
+#     tokenizers=48, dtype="bfloat16", batch_tokens=16_384,  # so that the GPU only computes, and in large batches
+# ) job.write_parquet(target, mode="error", min_rows_per_file=scale.ROWS_PER_FILE) store, path =
+# fs.FileSystem.from_uri(target) store.open_output_stream(f"{path}/_SUCCESS").close()  # the marker, last ```
 #
-# ```bash
-# ray job submit --address http://head:8265 --working-dir . -- python job.py
-# ```
+# ```bash ray job submit --address http://head:8265 --working-dir . -- python job.py ```
 #
 # What changes, and why:
 # - **Storage**: every machine reads and writes an object store, never its own disk. A folder can't be renamed there:
@@ -413,8 +373,9 @@ pd.DataFrame({name: {"hours": j.hours(16), "US dollars": j.usd(16)} for name, j 
 #   same weights at once are a start-up, a bill and a rate limit.
 # - **Pool**: `ActorPoolStrategy(min_size=4, max_size=32)` grows while blocks wait; `size=` is steady. Leave each
 #   machine CPUs for reading, as above.
-# - **GPUs**: `gpus_each=1` gives each actor one of its own, `0.5` puts two on one, which share its memory. Without CPUs
-#   that read and tokenise, the GPU waits.
+# - **GPUs**: `gpus_each=1` gives each actor one of its own, `0.5` puts two on one, which share its memory. A GPU is
+#   paid whole and waits for everything else: so CPUs of the same machine tokenise (`tokenizers=`), it computes in
+#   bfloat16, and a batch holds thousands of tokens. This part ran here on CPUs, in tests, and on no GPU yet.
 # - **Spot machines** suit the actors, whose work can be done again, and never the head.
 #
 # ## Other ways, and when each is right
@@ -447,8 +408,8 @@ pd.DataFrame({name: {"hours": j.hours(16), "US dollars": j.usd(16)} for name, j 
 # Now the exercise: [shards, pools, deadlines](../exercises/13_scaling_out/13_scaling_out.ipynb)
 #
 # Sources: Moritz et al. 2018, *Ray: A Distributed Framework for Emerging AI Applications*
-# ([arXiv](https://arxiv.org/abs/1712.05889)); Ray's documentation on
-# [batch inference](https://docs.ray.io/en/latest/data/batch_inference.html),
-# [fault tolerance](https://docs.ray.io/en/latest/ray-core/fault-tolerance.html) and
-# [jobs](https://docs.ray.io/en/latest/cluster/running-applications/job-submission/index.html), and the source of
-# the version installed here for the limit on waiting; prices from `helpers/facts/prices.csv`.
+# ([arXiv](https://arxiv.org/abs/1712.05889)); Ray's documentation on [batch
+# inference](https://docs.ray.io/en/latest/data/batch_inference.html), [fault
+# tolerance](https://docs.ray.io/en/latest/ray-core/fault-tolerance.html) and
+# [jobs](https://docs.ray.io/en/latest/cluster/running-applications/job-submission/index.html), and the source of the
+# version installed here for the limit on waiting; prices from `helpers/facts/prices.csv`.

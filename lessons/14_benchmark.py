@@ -42,10 +42,10 @@ print(f"{len(chosen.models)} models on '{chosen.dataset}': {', '.join(chosen.mod
 # %% [markdown] tags=["lesson"]
 # ## Run
 #
-# Each model is loaded, encodes every distinct text once, and is scored. Then all are timed in rounds: every model once
-# a round, in an order drawn anew, on the same batches, so that what else the machine does meets all of them alike.
-# What is finished is kept: if the run is interrupted, the next one goes on with the models that are missing. A model
-# that can't be had, or fails, is named with its reason, and the others go on.
+# Each model is loaded, encodes every distinct text once, and is scored. Then all are timed in rounds: every batch goes
+# to every model, in an order drawn anew, so that what else the machine does meets all of them alike. What is finished
+# is kept: if the run is interrupted, the next one goes on with the models that are missing. A model that can't be had,
+# or fails, is named with its reason, and the others go on.
 
 # %% tags=["silent"]
 report = benchmark.run(chosen)

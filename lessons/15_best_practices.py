@@ -18,29 +18,23 @@ download_mbit_per_s: float = 200.0  # assumed bandwidth of a download from the h
 queries_per_s: float = 20.0  # assumed load, where cost is computed
 
 # %%
-import gc
-import inspect
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 import torch
 from matplotlib import pyplot as plt
 from scipy import stats
 from sentence_transformers import SentenceTransformer
 
-from helpers import bundled, catalog, costs, data, load, models, weights
+from helpers import benchmark, bundled, catalog, costs, data, load, weights
 from helpers.encode import encode, token_counts
-from helpers.measure import environment, metrics, speed
+from helpers.measure import claims, environment, metrics
 from helpers.measure.metrics import Estimate
 from helpers.models import twins
 
@@ -64,14 +58,13 @@ found: list[dict[str, str]] = []
 SIGNS = {True: "for", False: "against", None: "open"}
 
 
-def conclude(saying: str, cases: dict[str, bool | None], lesson: str, *, can: bool = False) -> None:
-    """Print what each case says of a saying (None: open) and the verdict, and keep both for the table at the end."""
-    lines = [f"{SIGNS[holds]}: {case}" for case, holds in cases.items()]
+def conclude(saying: str, cases: dict[str, bool | None], *, can: bool = False, **advice: str) -> None:
+    """Print what each case says of a saying (None: open) and the verdict, and keep it with its advice for the end."""
     said = {True} if can and True in cases.values() else set(cases.values())
     verdict = "it depends" if {True, False} <= said else "open" if None in said else "true" if True in said else "false"
-    print("\n".join(lines), f"verdict on '{saying}': {verdict}", sep="\n")
-    deeper = f'<a href="{lesson}.ipynb">{lesson[:2]}</a>'
-    found.append({"saying": saying, "verdict": verdict, "measured": "<br>".join(lines), "deeper": deeper})
+    print(*(f"{SIGNS[holds]}: {case}" for case, holds in cases.items()), sep="\n")
+    print(f"verdict on '{saying}': {verdict}")
+    found.append({"saying": saying, "verdict": verdict} | advice)
 
 
 def above(low: float, high: float, limit: float = 0) -> bool | None:
@@ -79,128 +72,66 @@ def above(low: float, high: float, limit: float = 0) -> bool | None:
     return True if low > limit else False if high < limit else None
 
 
-def gained(change: Estimate) -> bool | None:
-    """Whether a change is shown to be a gain."""
-    return above(change.low, change.high)
-
-
-def opposite(holds: bool | None) -> bool | None:
-    return None if holds is None else not holds
-
-
-def interval(change: Estimate) -> str:
-    return f"{change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]"
+def worse(change: Estimate) -> bool | None:
+    """Whether a change is shown to be a loss."""
+    return above(-change.high, -change.low)
 
 
 # %% [markdown]
 # ## Weights on disk, and a process that stays warm
 #
 # **Decide, then run:** a new process has its weights on the disk. What takes longest until its first vector: the
-# imports, the loading of the weights, or the vector?
-#
-# It is measured on a copy of MiniLM. The operating system keeps what was read lately in memory (the *page cache*),
-# so that a second load needn't touch the disk. For the rows "from the disk", the copy is dropped from that cache
-# first, and the bytes that the process then had to fetch prove that it was.
+# imports, the loading of the weights, or the vector? And a process that is running and loads the model again?
 
 # %%
-can_drop = hasattr(os, "posix_fadvise") and hasattr(psutil.Process, "io_counters")  # Linux
-
-
-def start(folder: str, drop: bool) -> dict[str, float]:
-    """Seconds until a model is loaded and from there to a vector, and the MB that the process fetched."""
-    process = psutil.Process()
-    if drop:
-        gc.collect()  # a model that isn't collected yet would keep its pages
-        with open(f"{folder}/model.safetensors", "rb") as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # out of the page cache
-    fetched = process.io_counters().read_bytes if drop else 0
-    begin = time.perf_counter()
-    model = SentenceTransformer(folder, device="cpu", local_files_only=True)
-    loaded = time.perf_counter()
-    model.encode("where is my parcel")
-    took = {"load (s)": loaded - begin, "vector (s)": time.perf_counter() - loaded}
-    return took | {"fetched (MB)": (process.io_counters().read_bytes - fetched) / 1e6 if drop else 0.0}
-
-
-# %% [markdown]
-# The same function runs in a new process, and three times in this one for a reload. Imports are counted in CPU time,
-# which doesn't depend on what the disk's cache holds of Python's own files; the rest by the clock.
-
-# %%
-CHILD = f"""
-import gc, json, os, sys, time
-import psutil
+CHILD = """
+import json, sys, time
+start = time.perf_counter()
 from sentence_transformers import SentenceTransformer
-imports = time.process_time()
-{inspect.getsource(start)}
-print(json.dumps({{"imports (CPU s)": imports}} | start(sys.argv[1], {can_drop})))
+parts = {"imports": time.perf_counter() - start}
+for turn in ("", " again"):
+    start = time.perf_counter()
+    model = SentenceTransformer(sys.argv[1], device="cpu", local_files_only=True)
+    parts["load" + turn] = time.perf_counter() - start
+    start = time.perf_counter()
+    model.encode("where is my parcel")
+    parts["first vector" + turn] = time.perf_counter() - start
+print(json.dumps(parts))
 """
-with tempfile.TemporaryDirectory() as folder:
-    copy = Path(shutil.copytree(bundled.minilm_folder(), Path(folder, "model"), copy_function=shutil.copyfile))
-    with (copy / "model.safetensors").open("rb+") as file:
-        os.fsync(file.fileno())  # what isn't on the disk yet can't be dropped
-    command = [sys.executable, "-c", CHILD, str(copy)]
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
-    said = subprocess.run(command, capture_output=True, text=True, check=True, env=one_thread)
-    drops = (can_drop, False) * 3
-    reloads = pd.DataFrame([start(str(copy), drop) for drop in drops])
-new = json.loads(said.stdout.splitlines()[-1])
+command = [sys.executable, "-c", CHILD, str(bundled.minilm_folder())]
+one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+runs = [subprocess.run(command, capture_output=True, text=True, check=True, env=one_thread) for _ in range(3)]
+parts = pd.DataFrame([json.loads(run.stdout.splitlines()[-1]) for run in runs])
+parts.agg(["min", "max"]).round(2).rename_axis("seconds, of three processes")
 
 # %%
-reloads["sum (s)"] = reloads["load (s)"] + reloads["vector (s)"]
-disk, memory = reloads[reloads["fetched (MB)"] >= 1], reloads[reloads["fetched (MB)"] < 1]
-cold = new["imports (CPU s)"] + new["load (s)"] + new["vector (s)"]
-rows = {"new process": new | {"sum (s)": cold}}
-for where, kind in {"reload, from the disk": disk, "reload, from memory": memory}.items():
-    if len(kind):  # nothing comes from the disk where the system can't drop, or the folder is in memory
-        rows[f"{where} (fastest of {len(kind)})"] = kind.loc[kind["sum (s)"].idxmin()].to_dict()
-longest = max(("imports (CPU s)", "load (s)", "vector (s)"), key=lambda part: new[part])
-print(f"longest in a new process: {longest.split(' (')[0]}, {new[longest]:.1f} of {cold:.1f} s")
-columns = ["imports (CPU s)", "load (s)", "vector (s)", "sum (s)", *["fetched (MB)"] * can_drop]
-pd.DataFrame(rows).T[columns].round(3).astype(object).fillna("–")
-
-# %%
-cases = {}
-for where, kind in {"the disk": disk, "memory": memory}.items():
-    if len(kind):
-        low, high = 1000 * kind["sum (s)"].min(), 1000 * kind["sum (s)"].max()
-        line = f"a reload from {where} takes {low:.0f} to {high:.0f} ms, the target is {latency_target_ms:g}"
-        cases[line] = above(low, high, latency_target_ms)
-if not len(disk):
-    print("nothing was fetched from the disk here: every reload is from memory")
-conclude("Don't keep models on disk only: reloading is slow", cases, "11_self_hosting")
-warm = []
-for _ in range(50):
-    begin = time.perf_counter()
-    mini.encode("where is my parcel")
-    warm.append(time.perf_counter() - begin)
-print(f"a warm model needs {1000 * np.median(warm):.1f} ms, ", end="")
-print(f"a reload from memory {memory['sum (s)'].min() / np.median(warm):.0f} times as long")
+cold, again = parts.iloc[:, :3].sum(axis=1), parts.iloc[:, 3:].sum(axis=1)
+started = {
+    f"a new process: {cold.min():.1f} to {cold.max():.1f} s": above(cold.min(), cold.max(), latency_target_ms / 1000)
+}
+reloaded = {
+    f"loaded again: {1000 * again.min():.0f} to {1000 * again.max():.0f} ms": above(
+        again.min(), again.max(), latency_target_ms / 1000
+    )
+}
+conclude(
+    f"Starting anew misses {latency_target_ms:g} ms",
+    started | reloaded,
+    do="start once, keep the process, encode something of every length before the first request",
+    unless="it is a batch job",
+    notice="the first requests after a start are the slowest",
+)
+seconds = {
+    name: 8 * catalog.card(name).params_total * 4 / 1e6 / download_mbit_per_s
+    for name in ("all-MiniLM-L6-v2", "bge-base-en-v1.5", "bge-m3", "Qwen3-Embedding-0.6B")
+}
+print(f"A download at {download_mbit_per_s:g} Mbit/s adds (float32):", {n: f"{s:.0f} s" for n, s in seconds.items()})
 
 # %% [markdown]
-# The disk is where weights belong. What is slow is to start at all, so start once and keep the process. Weights in
-# the safetensors format are *memory-mapped*: a part of the file is read when it is touched. So loading looks quick,
-# the first vectors pay for the rest, the vectors of words that never occur aren't read at all, and processes on one
-# machine share what was read. Encode something of every length before the first request comes.
-#
-# What would a download add? This is arithmetic and no measurement: the catalogue's size of the weights over the
-# bandwidth assumed in the parameters.
-
-# %%
-cases = {}
-for name in ("all-MiniLM-L6-v2", "bge-base-en-v1.5", "bge-m3", "Qwen3-Embedding-0.6B", "Qwen3-Embedding-8B"):
-    megabytes = catalog.card(name).memory_mb_mteb * 2**20 / 1e6  # mteb counts in MiB
-    seconds = 8 * megabytes / download_mbit_per_s
-    cases[f"{name}, {megabytes:,.0f} MB: {seconds:,.1f} s less"] = 1000 * seconds > latency_target_ms
-print(f"at {download_mbit_per_s:g} Mbit/s; 'for': it saves a first request more than {latency_target_ms:g} ms")
-conclude("Download in advance: it saves the wait", cases, "11_self_hosting")
-print()
-cases = {f"MiniLM, weights here: {cold:.1f} s to the first vector": cold <= latency_target_ms / 1000}
-conclude("Download in advance: no cold start", cases, "11_self_hosting")
-
-# %% [markdown]
-# There is a better reason than time to download in advance: a start that asks the hub fails when the hub does.
-# `HF_HUB_OFFLINE=1` makes sure that none does.
+# The files may lie in the system's memory already, so a first start after a boot is slower than this. Weights in the
+# safetensors format are *memory-mapped*: a part is read when it is touched, so loading looks quick and the first
+# vectors pay for the rest. What is slow is to start at all. Download in advance for another reason than time: a start
+# that asks the hub fails when the hub does; `HF_HUB_OFFLINE=1` makes sure that none does.
 #
 # ## A CPU, and when a GPU pays
 #
@@ -278,108 +209,103 @@ plt.show()
 # models only the first layers; a query alone is no faster.
 
 # %%
-slowest = max(took, key=lambda name: percentile(took[name], 0.5))
-print(f"slowest: {slowest}; half of its requests take {percentile(took[slowest], 0.5):.1f} ms or less, ", end="")
-print(f"and {within[slowest].value:.0%} are within {latency_target_ms:g} ms")
 kept = twins.measured().query("device == 'cpu' and dtype == 'float32'").set_index("hub_id")
 
 
-def query_tokens(name: str) -> float:
-    """Mean tokens of a query behind the model's prompt, by MiniLM's tokenizer."""
+def query_ms(name: str) -> float:
+    """A query behind the model's prompt, by MiniLM's tokenizer and the stored tokens a second of one thread."""
     prompt = catalog.card(name).prompts["query"]
-    return float(np.mean(token_counts(mini, [prompt + query for query in queries])))
+    tokens = np.mean(token_counts(mini, [prompt + query for query in queries]))
+    return float(1000 * tokens / kept.tokens_per_s[catalog.card(name).hub_id])
+
+
+def missed(share: Estimate) -> bool | None:
+    return above(-share.high, -share.low, -0.95)
 
 
 large = "Qwen3-Embedding-8B"
-large_ms = 1000 * query_tokens(large) / kept.tokens_per_s[catalog.card(large).hub_id]
-cases = {f"{name}: {s} within the target": opposite(above(s.low, s.high, 0.95)) for name, s in within.items()}
-cases[f"{large}: {large_ms:,.0f} ms a query, by arithmetic"] = bool(large_ms > latency_target_ms)
-conclude("No CPU in production: too slow for real time", cases, "10_encoding_fast")
+cases: dict[str, bool | None] = {f"{name}: {s} within the target": missed(s) for name, s in within.items()}
+cases[f"{large}: {query_ms(large):,.0f} ms a query, by arithmetic"] = query_ms(large) > latency_target_ms
+conclude(
+    "A CPU is too slow for real time",
+    cases,
+    do="measure p95 of your own queries on the machine you would rent, the smallest model that is good enough first",
+    unless="the model has billions of parameters",
+    notice="p95 of the query's vector in the server's metrics",
+)
 
 # %% [markdown]
-# Now the GPU. "Faster" and "worth its price" are two claims, and a ratio without its two machines is none. If there
-# is a GPU here, it is set against one thread and against all cores.
+# Now the GPU. "Faster" and "worth its price" are two claims, and a ratio without its two machines is none. Lesson 12
+# has published speeds of one. Whether it pays is a question of memory, then of the target, then of price: a machine
+# that misses the target is no option, however cheap. Assumed and not measured: a core does what the one thread of the
+# stored measurements did, six tenths of it are used, and one GPU copes with the load. The load decides as much as the
+# model, so each line has three.
 
 # %%
-device, cores_here = models.choose_device(), environment.hardware()["cores"]
+cpu, gpu = (costs.price("Hugging Face Inference Endpoints", item) for item in ("aws intel-spr x8", "aws nvidia-l4"))
+CPU_CORES, loads = 4, (queries_per_s / 4, queries_per_s, 4 * queries_per_s)  # 8 vCPU are 4 cores with two threads each
 cases = {}
-if device != "cpu":
-    texts = list(data.texts()[::4])
-    on_gpu = load("all-MiniLM-L6-v2", device=device)
-    for threads in sorted({1, cores_here}):
-        torch.set_num_threads(threads)
-        ratio = speed.measure({"CPU": mini, "GPU": on_gpu}, texts, budget_s=20)["GPU"].wall_ratio.value
-        cases[f"MiniLM on {device}: {ratio:.1f} times the texts of {threads} thread(s)"] = 10 <= ratio <= 50
-    torch.set_num_threads(1)
-conclude("A GPU is 10 to 50 times as fast", cases or {"there is no GPU here": None}, "10_encoding_fast")
-
-# %% [markdown]
-# Whether it pays is a question of memory first, then of price. The machines are one provider's. Assumed and not
-# measured: a core does what the one thread of the stored measurements did, six tenths of it are used, a quarter more
-# memory than the weights is needed, and one GPU copes with the load. And it is about throughput alone: CPUs that keep
-# up with a load can still miss the latency target.
-
-# %%
-PROVIDER, CPU_CORES, CPU_GB = "Hugging Face Inference Endpoints", 4, 16  # 8 vCPU are 4 cores with two threads each
-GPU_GB = {"aws nvidia-t4": 14, "aws nvidia-l4": 24, "aws nvidia-a100": 80}  # memory by the page the prices are from
-cpu = costs.price(PROVIDER, "aws intel-spr x8")
-cases = {}
-for name in ("all-MiniLM-L6-v2", "bge-base-en-v1.5", "bge-large-en-v1.5", "Qwen3-Embedding-0.6B", large):
-    model = kept.loc[catalog.card(name).hub_id]
-    gb = 1.25 * model.parameters / 1e9
-    gpu = costs.price(PROVIDER, next(item for item, room in GPU_GB.items() if 2 * gb <= room))  # 16 bit
-    if 4 * gb > CPU_GB:  # 32 bit
-        print(f"{name} needs {4 * gb:.0f} GB on a CPU, that machine has {CPU_GB}: no price to set against {gpu.item}")
+for name in ("all-MiniLM-L6-v2", "bge-base-en-v1.5", "bge-large-en-v1.5", "Qwen3-Embedding-0.6B"):
+    ms = query_ms(name)
+    if ms > latency_target_ms:
+        cases[f"{name}: {ms:.0f} ms a query on a core, so CPUs are no option"] = True
         continue
-    usd = cpu.price_usd * math.ceil(queries_per_s * query_tokens(name) / model.tokens_per_s / 0.6 / CPU_CORES)
-    cases[f"{name}: {usd:.2f} dollars an hour on CPUs, {gpu.price_usd:.2f} on {gpu.item}"] = usd > gpu.price_usd
-print(f"{queries_per_s:g} queries/s; {PROVIDER}, {cpu.item}, prices of {cpu.source_date}")
-conclude("A GPU pays", cases, "12_costs")
+    usd = [cpu.price_usd * math.ceil(load * ms / 1000 / 0.6 / CPU_CORES) for load in loads]
+    told = ", ".join(f"{u:.2f}" for u in usd)
+    cases[f"{name}: dollars an hour on CPUs {told}; {gpu.item} {gpu.price_usd:.2f}"] = above(
+        min(usd), max(usd), gpu.price_usd
+    )
+print(f"at {', '.join(f'{load:g}' for load in loads)} queries/s; prices of {cpu.source_date}; float32 on CPUs")
+conclude(
+    "A GPU pays",
+    cases,
+    do="the sum for your load, model and target; int8 or bfloat16 on the CPU side (lesson 10)",
+    unless="the model misses the target on CPUs",
+    notice="the machine's utilisation: a GPU that idles is paid all the same",
+)
 
 # %% [markdown]
-# The load decides as much as the model: change `queries_per_s` and look again.
-#
 # ## Batches
 #
-# Short queries against a mixture of short and long texts, in batches of eight: in the order of arrival, and sorted
-# by length, as `encode` does by itself when it gets all at once.
+# The course's texts, every second cut to its first sentence, in batches of eight: in the order of arrival, and sorted
+# by length, as `encode` does by itself when it gets all at once. CPU seconds of one thread, 16 batches, in rounds.
 
 # %%
-texts = data.texts()[::20]
+texts = data.texts()[::5] + data.texts()[1::5]
 mixed = [text.split(". ")[0] if i % 2 else " ".join(text.split()[:80]) for i, text in enumerate(texts)]
-sets = {"short queries": queries[: len(mixed)], "mixed lengths": mixed}
+sets = {"short queries": (queries * 2)[:128], "mixed lengths": mixed[:128]}
 ways = {
     "one by one": lambda texts: [mini.encode(text) for text in texts],
     "by arrival": lambda texts: [mini.encode(texts[i : i + 8], batch_size=8) for i in range(0, len(texts), 8)],
     "sorted": lambda texts: mini.encode(texts, batch_size=8),
 }
+spent: dict[tuple[str, str], list[float]] = {(which, way): [] for which in sets for way in ways}
+for _ in range(4):
+    for (which, way), took_s in spent.items():
+        begin = time.process_time()
+        ways[way](sets[which])
+        took_s.append(time.process_time() - begin)
 
-
-def cpu_seconds(way: str, texts: list[str]) -> float:
-    begin = time.process_time()
-    ways[way](texts)
-    return time.process_time() - begin
-
-
-# %% [markdown]
-# Measured in CPU seconds of one thread, in seven rounds, each beginning with another way; the first round warms up. A
-# way counts as faster (or slower) if it was so in all six others.
 
 # %%
-rounds = 6
-gains = {(which, way): [] for which in sets for way in ways if way != "one by one"}
-for turn in range(rounds + 1):
-    order = [list(ways)[(turn + i) % len(ways)] for i in range(len(ways))]
-    for which, texts in sets.items():
-        spent = {way: cpu_seconds(way, texts) for way in order}
-        for way in set(ways) - {"one by one"} if turn else ():
-            gains[which, way].append(spent["one by one"] / spent[way])
-cases = {
-    f"{which}, {way}: {min(gain):.2f} to {max(gain):.2f} times one by one": above(min(gain), max(gain), 1)
-    for (which, way), gain in gains.items()
-}
-conclude("Batch: more throughput", cases, "10_encoding_fast")
-print(f"two equal ways would differ alike in all rounds in 1 of {2 ** (rounds - 1)} comparisons")
+def times(which: str, way: str) -> Estimate:
+    """How many times as fast as one by one, with Student's interval over the rounds after the first."""
+    logs = np.log(np.array(spent[which, "one by one"][1:]) / spent[which, way][1:])
+    half = stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / len(logs) ** 0.5
+    return Estimate(*np.exp([logs.mean(), logs.mean() - half, logs.mean() + half]).tolist())
+
+
+batched = {(which, way): times(which, way) for which, way in spent if way != "one by one"}
+conclude(
+    "Batches are faster",
+    {
+        f"{which}, {way}: {gain} times one by one": above(gain.low, gain.high, 1)
+        for (which, way), gain in batched.items()
+    },
+    do="give encode all texts at once, or batches of like lengths by a token budget",
+    unless="requests come one by one",
+    notice="tokens computed over tokens read (lesson 10)",
+)
 
 # %% [markdown]
 # A batch saves calls and computes padding. Which weighs more depends on the lengths, the order and the device. A GPU
@@ -393,14 +319,9 @@ print(f"two equal ways would differ alike in all rounds in 1 of {2 ** (rounds - 
 
 # %%
 unnormalised = SentenceTransformer(modules=list(mini)[:2], device="cpu")
-begin = time.process_time()
 asked, stored = encode(unnormalised, queries), encode(unnormalised, passages)
-encoding_s = time.process_time() - begin
-begin = time.process_time()
 unit_asked, unit_stored = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (asked, stored))
-normalising_s = time.process_time() - begin
 assert np.allclose(unit_asked[:8], unnormalised.encode(queries[:8], normalize_embeddings=True), atol=1e-5)
-assert np.allclose(unit_asked[:8], mini.encode_query(queries[:8]), atol=1e-5)
 
 
 def cosine(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -408,36 +329,26 @@ def cosine(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return one @ other.T / np.linalg.norm(one, axis=1)[:, None] / np.linalg.norm(other, axis=1)
 
 
-def ndcg(scores: np.ndarray) -> np.ndarray:
-    """nDCG@10 of each query of the retrieval set."""
-    rows = zip(search.queries, scores.tolist(), strict=True)
-    run = {query: dict(zip(search.corpus, row, strict=True)) for query, row in rows}
-    return metrics.per_query(run, search.qrels)["ndcg@10"]
-
-
-before, after = (np.linalg.norm(vectors, axis=1) for vectors in (stored, unit_stored))
-print(f"lengths before: {before.min():.2f} to {before.max():.2f}; after: {after.min():.2f} to {after.max():.2f}")
-print(f"cost of normalising: {normalising_s / encoding_s:.3%} of the CPU seconds of encoding")
-flags = pd.Series([c.outputs_normalized for c in catalog.cards()]).map({True: "yes", False: "no"}).fillna("unknown")
-print(f"catalogue, returns unit vectors: {flags.value_counts().to_dict()}")
-
-# %%
-by_cosine, by_dot, by_unit_dot = cosine(asked, stored), asked @ stored.T, unit_asked @ unit_stored.T
+by_cosine = cosine(asked, stored)
 moves = {
-    "made unit vectors": np.abs(cosine(unit_asked, unit_stored) - by_cosine).max(),
-    "queries seven times as long": np.abs(cosine(7 * asked, stored) - by_cosine).max(),
+    f"{what}: cosines move by {np.abs(cosine(made, stored) - by_cosine).max():.0e}": False
+    for what, made in {"unit vectors": unit_asked, "seven times as long": 7 * asked}.items()
 }
-cases = {f"{what}: cosines move by up to {move:.0e}": bool(move > 1e-5) for what, move in moves.items()}
-conclude("Cosine needs unit vectors", cases, "01_sentence_transformers")
-print()
-moved, still = ((dot.argmax(axis=1) != by_cosine.argmax(axis=1)).sum() for dot in (by_dot, by_unit_dot))
-cases = {
-    f"as they are: another document is first for {moved} of {len(queries)} queries": bool(moved > 0),
-    f"unit vectors: another document is first for {still} of {len(queries)} queries": bool(still == 0),
+other = {
+    name: (dot.argmax(axis=1) != by_cosine.argmax(axis=1)).sum()
+    for name, dot in {"as they are": asked @ stored.T, "unit vectors": unit_asked @ unit_stored.T}.items()
 }
-conclude("A dot product needs them to stand in for cosine", cases, "01_sentence_transformers")
-change = metrics.estimate(metrics.mean, ndcg(by_dot) - ndcg(by_cosine))
-print(f"nDCG@10 of the dot product without them, less that of cosine: {interval(change)}")
+told = {
+    f"dot product, {name}: another document is first for {n} of {len(queries)} queries": bool(n)
+    for name, n in other.items()
+}
+conclude(
+    "Vectors must have unit length",
+    moves | told,
+    do="normalise: it costs next to nothing, and an index with a dot product needs it",
+    unless="the model was trained for the dot product of other lengths",
+    notice="np.linalg.norm of some vectors",
+)
 
 # %% [markdown]
 # Cosine divides by the lengths itself. A dot product doesn't, and many indexes compute one. Another order needn't be
@@ -454,35 +365,48 @@ print(f"nDCG@10 of the dot product without them, less that of cosine: {interval(
 
 # %%
 e5, right = load("multilingual-e5-small-q4", device="cpu"), ("query: ", "passage: ")
-changed: dict[str, Estimate] = {}
+searches = {"the course's texts": search, "scipy's docstrings": data.docstrings("dev", limit=150)}
+
+
+def ndcg(model: SentenceTransformer, where: str, before_query: str, before_document: str) -> np.ndarray:
+    """nDCG@10 of each query with these prefixes; 48 tokens of a text are read."""
+    limit, model.max_seq_length = model.max_seq_length, 48
+    texts, found = (searches[where].queries, searches[where].corpus), []
+    for side, prefix in zip(texts, (before_query, before_document), strict=True):
+        found.append(model.encode(list(side.values()), prompt=prefix, normalize_embeddings=True))
+    model.max_seq_length = limit
+    return benchmark.ndcg(searches[where], *found)
+
+
+changed: dict[str, dict[str, Estimate]] = {}
 if weights(e5).real:
-    e5.max_seq_length = 48
-    ways = {"right": right, "no prefix": ("", ""), "exchanged": right[::-1]}
-    of_query = {
-        way: ndcg(e5.encode(queries, prompt=one) @ e5.encode(passages, prompt=other).T)
-        for way, (one, other) in ways.items()
-    }
-    changed = {w: metrics.estimate(metrics.mean, of_query[w] - of_query["right"]) for w in list(ways)[1:]}
-    print(f"{weights(e5).kind} weights; nDCG@10 with the right prefixes {of_query['right'].mean():.3f}")
-known = [card for card in catalog.cards() if card.query_prompt]
-wants = sum(card.query_prompt != "none" for card in known)
-print(f"the catalogue knows of {len(known)} models whether they want a prompt before a query: {wants} do")
+    own = {where: ndcg(e5, where, *right) for where in searches}
+    for way, (one, two) in {"no prefix": ("", ""), "exchanged": right[::-1]}.items():
+        changed[way] = {w: metrics.estimate(metrics.mean, ndcg(e5, w, one, two) - own[w]) for w in searches}
 
 # %%
-cases = {f"E5, {way}: {interval(change)}": opposite(gained(change)) for way, change in changed.items()}
-print("change of nDCG@10 against the model's own prefixes, each on its side")
-none = {"no model that was trained with prefixes has its weights here (make weights)": None}
-conclude("Use the model's own prefixes: others can do harm", cases or none, "04_e5", can=True)
-if changed:
-    lost = changed["no prefix"]
-    print(f"without any, a loss above {max(0, -lost.low):.3f} is unlikely in these {len(queries)} queries\n")
-plain, foreign = ndcg(by_cosine), {}
+cases = {f"E5, {way}, {w}: {c}": worse(c) for way, by in changed.items() for w, c in by.items()}
+conclude(
+    "Another prefix than the model's own can do harm",
+    cases or {"no model that was trained with prefixes has its weights here (make weights)": None},
+    can=True,
+    do="take the model's own prompts, by encode_query and encode_document",
+    unless="its card says that it takes none",
+    notice="no error tells: compare model.prompts with the card",
+)
+bare = {where: ndcg(mini, where, "", "") for where in searches}
+foreign = {}
 for name in ("e5-base-v2", "bge-base-en-v1.5", "gte-Qwen2-1.5B-instruct"):
-    vectors = encode(mini, queries, prompt=catalog.card(name).prompts["query"])
-    foreign[name] = metrics.estimate(metrics.mean, ndcg(vectors @ unit_stored.T) - plain)
-cases = {f"MiniLM with that of {name}: {interval(c)}": opposite(gained(c)) for name, c in foreign.items()}
-print("change of nDCG@10 by a foreign prefix before the query, against none")
-conclude("Another model's prefix can do harm", cases, "04_e5", can=True)
+    prompt = catalog.card(name).prompts["query"]
+    foreign[name] = {w: metrics.estimate(metrics.mean, ndcg(mini, w, prompt, "") - bare[w]) for w in searches}
+conclude(
+    "A model without prompts is harmed by a foreign one",
+    {f"MiniLM with {name}'s, {w}: {c}": worse(c) for name, by in foreign.items() for w, c in by.items()},
+    can=True,
+    do="change the prompts with the model",
+    unless="there is nothing to change",
+    notice="as above",
+)
 
 # %% [markdown]
 # A prefix belongs to the training: take the model's own (`model.prompts`), on the side where training had it, and no
@@ -528,11 +452,11 @@ owner = np.repeat(np.arange(len(cut)), [len(pieces) for pieces in cut])
 assert count(flat).max() <= size <= limit
 print(f"{len(whole)} documents of {count(whole).min()} to {count(whole).max()} tokens, limit {limit}, ", end="")
 print(f"{len(flat)} chunks of at most {count(flat).max()}, {len(asked_long)} queries")
-
-# %%
 vectors = encode(model, asked_long)
 truncated, of_chunks = vectors @ encode(model, whole).T, vectors @ encode(model, flat).T
 chunked = np.stack([of_chunks[:, owner == i].max(axis=1) for i in range(len(whole))], axis=1)
+
+# %%
 ids = list(long.corpus)
 right = np.array([next(ids.index(d) for d, grade in long.qrels[q].items() if grade > 0) for q in long.queries])
 rank = {  # of the document that holds the answer; 1 is first
@@ -550,39 +474,35 @@ rows = [
 pd.DataFrame(rows).round(2).style.hide(axis="index").format(precision=2)
 
 # %%
-first = (rank["truncated"][places["behind"]] == 1).mean()
-print(f"answer cut off: {first:.0%} of the documents are found first all the same, by what their beginning tells")
 gain = {
     where: metrics.estimate(metrics.mean, (1 / rank["in chunks"] - 1 / rank["truncated"])[there])
     for where, there in places.items()
 }
-print("change of reciprocal rank (1 / rank, 1 is best) by chunks, against truncation")
 dropped = 1 - np.minimum(count(whole), limit).sum() / count(whole).sum()
-cases = {
-    f"{dropped:.0%} of the tokens of the long documents aren't read": bool(dropped > 0),
-    f"answers behind the limit, reciprocal rank by chunks: {interval(gain['behind'])}": gained(gain["behind"]),
-}
-conclude("Mind the context limit: truncation loses information", cases, "06_nomic")
-over = (count(passages) > limit).sum()
-print(f"answers before the limit, by chunks: {interval(gain['before'])}")
-print(f"texts longer than the limit among the {len(passages)} passages of the retrieval set: {over}")
+print(f"{dropped:.0%} of the tokens of the long documents aren't read; change of 1 / rank by chunks:")
+conclude(
+    "Long texts must be cut into chunks",
+    {f"answers {where} the limit: {change}": above(change.low, change.high) for where, change in gain.items()},
+    do="count tokens before you encode; chunks, and test with answers at every depth",
+    unless="answers stand at the beginning, and documents look alike",
+    notice="the share of texts above max_seq_length",
+)
 
 # %% [markdown]
 # Truncation loses what is behind the limit, always and in silence; whether a search notices depends on where its
 # answers stand. And the mend has a price: a chunk no longer says which document it is from, so where documents look
-# alike, chunks can rank an answer at the beginning lower than truncation does. Lesson 06 goes into that. Count tokens
-# before you encode, and judge with answers at every depth.
+# alike, chunks can rank an answer at the beginning lower than truncation does. Lesson 06 goes into that.
 #
-# ## All verdicts
+# ## What to do
 #
-# As they came out on this machine, in this run:
+# The verdicts are on these cases, on this machine, in this run; the advice is what follows for a system of yours.
 
 # %%
-verdicts = pd.DataFrame(found)
-counts = verdicts["verdict"].value_counts()
-print(f"{len(verdicts)} sayings: " + ", ".join(f"{count} {verdict!r}" for verdict, count in counts.items()))
 left = [{"selector": "td, th", "props": "text-align: left; vertical-align: top"}]
-verdicts.style.hide(axis="index").set_table_styles(left)
+columns = ["saying", "verdict", "do", "unless", "notice"]
+pd.DataFrame(found)[columns].rename(columns={"notice": "how you would notice"}).style.hide(
+    axis="index"
+).set_table_styles(left)
 
 # %% [markdown]
 # ## Recap
@@ -592,9 +512,41 @@ verdicts.style.hide(axis="index").set_table_styles(left)
 # - **Decide**: percentiles for the slow ones, an interval for the share within the target, and "open" where the
 #   measurements can't tell.
 #
-# Test yourself: Why does dropping the page cache need a proof? A colleague reports a GPU that is "so many times
-# faster": what do you ask first? Which of the sayings would come out otherwise in your own deployment, and how would
-# you know?
+# What was compared on two sets of texts or in rounds, as claims:
+
+# %%
+told = [
+    claims.Claim(
+        f"batch-{which.split()[0]}",
+        f"A batch of eight sorted by length, {which},",
+        "one text a call",
+        "CPU seconds",
+        {environment.hardware()["cpu"]: batched[which, "sorted"]},
+        ("faster", "slower"),
+        neutral=1,
+    )
+    for which in sets
+]
+told += [
+    claims.Claim(
+        f"e5-{way.split()[-1]}",
+        f"E5 with {way}" if way == "no prefix" else f"E5 with prefixes {way}",
+        "E5 with its own",
+        "nDCG@10",
+        by,
+    )
+    for way, by in changed.items()
+]
+told += [
+    claims.Claim(f"foreign-{name.split('-')[0]}", f"MiniLM with {name}'s query prefix", "MiniLM bare", "nDCG@10", by)
+    for name, by in foreign.items()
+]
+claims.recap(*told)
+
+# %% [markdown]
+# Test yourself: Why does a first start after a boot take longer than a second? A colleague reports a GPU that is "so
+# many times faster": what do you ask first? Which of the sayings would come out otherwise in your own deployment, and
+# how would you know?
 #
 # The last exercise: [chunks, an audit, a promise](../exercises/15_best_practices/15_best_practices.ipynb). The
 # lessons that go deeper: [01](01_sentence_transformers.ipynb), [04](04_e5.ipynb), [06](06_nomic.ipynb),

@@ -1,6 +1,7 @@
 """The catalogue: validated when it is read, found by any usual name, and true where it was checked."""
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from helpers import catalog
 from helpers.catalog import BENCHMARKS, FACTS, Card, card, cards, find, nearest
 from helpers.errors import CourseError
+from tools import catalogue
 
 Change = Callable[[list[dict[str, str]]], None]
 
@@ -247,3 +249,15 @@ def test_of_many_near_names_three_are_proposed_and_of_far_ones_none() -> None:
 
 def test_every_complete_multilingual_run_counts() -> None:
     assert sum(c.multilingual_v2_n_of_131 == BENCHMARKS["MTEB(Multilingual, v2)"][2] for c in cards()) >= 50
+
+
+def test_the_table_of_other_kinds_is_what_mteb_s_metadata_give() -> None:
+    mteb = pytest.importorskip("mteb")
+    locked = re.search(r"^mteb==(\S+)", (catalog.FACTS.parents[1] / "requirements.lock").read_text("utf-8"), re.M)
+    if not locked or mteb.__version__ != locked[1]:
+        pytest.skip("another mteb than the lock's: its metadata may have changed")
+    with catalogue.FILE.open(encoding="utf-8", newline="") as file:
+        kept = list(csv.DictReader(file))
+    assert kept == [{name: str(value) for name, value in row.items()} for row in catalogue.rows()]
+    assert {"dense", "dense+sparse", "late interaction", "sparse", "reranker"} == {row["kind"] for row in kept}
+    assert not {row["hub_id"] for row in kept} & {card.hub_id for card in catalog.cards()}

@@ -212,8 +212,8 @@ def method(report: Report) -> list[str]:
     ]
     return [
         *(quality or ()),
-        f"Speed: {min(rounds)}{f' to {max(rounds)}' if len(rounds) > 1 else ''} rounds, each model once a round in an "
-        f"order drawn anew, the same {timed.texts} texts in batches of up to {timed.batch_size}"
+        f"Speed: {min(rounds)}{f' to {max(rounds)}' if len(rounds) > 1 else ''} rounds, each batch to every model in "
+        f"an order drawn anew, the same {timed.texts} texts in batches of up to {timed.batch_size}"
         + (f", {np.median(tokens):.0f} tokens a text, {max(padding):.2f} computed a token" if tokens else "")
         + f"; ratios to {_short(timed.reference)} in {timed.clock}, intervals by Student's t of log ratios; a "
         f"difference under {100 * (speed.WORTH - 1):.0f}% counts as none.",

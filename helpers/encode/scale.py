@@ -20,15 +20,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import psutil
 import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
 from tqdm.auto import tqdm
 
 from helpers import models
 from helpers.data.characters import is_blank, suffix_of, text_fault
 from helpers.data.rows import SUFFIXES, open_table
 from helpers.encode import encode
-from helpers.encode.batching import RowError
+from helpers.encode.batching import TOKEN_BUDGET, RowError, batches
+from helpers.encode.tokens import TokenizedModel
 from helpers.errors import CourseError
 
 try:
@@ -43,6 +47,8 @@ GRAIN = 10_000  # Ray counts CPUs and GPUs in ten-thousandths
 MANY = 1_000_000_000  # actors that fit where each asks for nothing
 ROWS_PER_FILE = 20_000  # at least; with 384 dimensions, a file of 30 MB
 RETRIES = 3  # of a batch whose process died; Ray's default is for ever, also where the batch is what kills it
+GPU_TOKENS = 16_384  # a batch: what keeps a GPU busy; the default of text-embeddings-inference
+TOKENS = "tokens"  # the column in which ids travel from the CPUs that tokenize to the GPUs
 ATTEMPTS = 3  # a busy machine can be too slow for the 30 seconds that Ray waits for its own processes
 RAY_INIT: dict[str, Any] = {
     "address": "local",
@@ -61,36 +67,90 @@ class Node(NamedTuple):
     gpus: float = 0.0
 
 
-class Encoder:
-    """One actor: loads its model once, then turns tables with texts into tables with vectors."""
+class Tokenizer:
+    """One actor on a CPU: turns texts into token ids, so that a GPU doesn't wait for them."""
 
-    def __init__(self, model: str, column: str, prompt_name: str | None = None, device: str = "cpu") -> None:
-        self.model, self.column = models.load(model, device=device), column
+    def __init__(self, model: str, column: str, prompt_name: str | None = None) -> None:
+        loaded = models.load(model, device="cpu")
+        self.column, self.rows = column, TokenizedModel(loaded)
+        self.prompt = loaded.prompts.get(prompt_name or _document_prompt(loaded) or "", "") or ""
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """The table with `tokens` in place of the texts, cut at what the model reads.
+
+        Raises:
+            CourseError: a row has no text (names its first other column).
+        """
+        rows = self.rows.tokenize([self.prompt + text for text in _texts(table, self.column)])
+        ids = pa.array([self.rows.cut(row) for row in rows], pa.list_(pa.int32()))
+        return table.drop_columns([self.column]).append_column(TOKENS, ids)
+
+
+class Encoder:
+    """One actor: loads its model once, then turns tables with texts, or token ids, into tables with vectors."""
+
+    def __init__(
+        self,
+        model: str,
+        column: str,
+        prompt_name: str | None = None,
+        *,
+        device: str = "cpu",
+        dtype: str | None = None,
+        batch_tokens: int = TOKEN_BUDGET,
+    ) -> None:
+        self.model, self.column = models.load(model, device=device, dtype=dtype), column
         weights = models.weights(self.model)
         if not weights.real:
             raise CourseError(f"{model}: an actor has no real weights, only a {weights.kind}; put them on its machine.")
-        documents = (name for name in ("document", "passage", "corpus") if name in self.model.prompts)
-        self.prompt_name = prompt_name or next(documents, None)  # the one that encode_document takes
+        self.prompt_name = prompt_name or _document_prompt(self.model)
+        self.batch_tokens = batch_tokens
         self.made_with = {"model": model, "weights": str(weights), "prompt_name": self.prompt_name or ""}
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """The table with `embedding` in place of the texts; its schema's metadata say what made them.
+        """The table with `embedding` in place of the texts or ids; its schema's metadata say what made them.
 
         Raises:
             CourseError: a row has no text (names its first other column), or the model no such prompt.
         """
-        texts = table.column(self.column).to_pylist()
-        rest = table.drop_columns([self.column]).replace_schema_metadata(self.made_with)
-        if None in texts:
-            row = rest.slice(texts.index(None), 1).to_pylist()[0]
-            raise CourseError(f"The row {row} has no {self.column!r}; mend or drop it.")
+        tokenized = TOKENS in table.column_names and self.column not in table.column_names
+        rest = table.drop_columns([TOKENS if tokenized else self.column]).replace_schema_metadata(self.made_with)
         try:
-            vectors = encode(self.model, texts, prompt_name=self.prompt_name)
+            vectors = self._of_ids(table) if tokenized else self._of_texts(table)
         except RowError as error:
             row = rest.slice(error.row, 1).to_pylist()[0]
             raise CourseError(f"The row {row}: its {self.column!r} {error.problem}") from None
         flat = pa.array(vectors.ravel())
         return rest.append_column("embedding", pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]))
+
+    def _of_texts(self, table: pa.Table) -> NDArray[np.float32]:
+        texts = _texts(table, self.column)
+        return encode(self.model, texts, prompt_name=self.prompt_name, token_budget=self.batch_tokens)
+
+    def _of_ids(self, table: pa.Table) -> NDArray[np.float32]:
+        rows, model = table.column(TOKENS).to_pylist(), TokenizedModel(self.model)
+        vectors = np.empty((len(rows), model.dims), dtype=np.float32)
+        for batch in batches([len(row) for row in rows], self.batch_tokens):
+            longest_first = sorted(batch, key=lambda i: -len(rows[i]))
+            vectors[longest_first] = model.encode([rows[i] for i in longest_first])
+        if not np.isfinite(vectors).all():
+            raise RowError(
+                int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0]), "gives numbers that aren't finite."
+            )
+        return vectors
+
+
+def _document_prompt(model: SentenceTransformer) -> str | None:
+    """The prompt that `encode_document` takes."""
+    return next((name for name in ("document", "passage", "corpus") if name in model.prompts), None)
+
+
+def _texts(table: pa.Table, column: str) -> list[str]:
+    texts: list[Any] = table.column(column).to_pylist()
+    if None in texts:
+        row = table.drop_columns([column]).slice(texts.index(None), 1).to_pylist()[0]
+        raise CourseError(f"The row {row} has no {column!r}; mend or drop it.")
+    return texts
 
 
 def start(cpus: int | None = None) -> None:
@@ -241,6 +301,9 @@ def pipeline(
     key: str = "id",
     prompt_name: str | None = None,
     batch_texts: int = 256,
+    tokenizers: int = 0,
+    dtype: str | None = None,
+    batch_tokens: int | None = None,
 ) -> Any:
     """The job, not yet run: a `ray.data.Dataset` with the columns `key` and `embedding`, in any order.
 
@@ -255,19 +318,30 @@ def pipeline(
         key: the column that names a row.
         prompt_name: of one of the model's prompts; None is that of `encode_document`, if it has one.
         batch_texts: texts that `encode` sees at a time.
+        tokenizers: actors of one CPU each that turn texts into token ids, so that a GPU only computes; with 0 each
+            encoder does it itself.
+        dtype: of the weights and the computation; None is bfloat16 on a GPU and float32 on a CPU.
+        batch_tokens: tokens a batch; None is 16,384 on a GPU and 1,024 on a CPU.
     """
     from ray import data
 
+    device = "cuda" if gpus_each else "cpu"
+    dtype = dtype or ("bfloat16" if gpus_each else "float32")
+    batch_tokens = batch_tokens or (GPU_TOKENS if gpus_each else TOKEN_BUDGET)
+    alike: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": batch_texts, "max_task_retries": RETRIES}
     read = data.read_parquet(str(source)).select_columns([key, column])
-    job = read.repartition(target_num_rows_per_block=batch_texts).map_batches(  # else small files make one block
+    job = read.repartition(target_num_rows_per_block=batch_texts)  # else small files make one block
+    if tokenizers:
+        arguments, pool = (model, column, prompt_name), data.ActorPoolStrategy(size=tokenizers)
+        job = job.map_batches(Tokenizer, fn_constructor_args=arguments, compute=pool, num_cpus=1, **alike)
+    job = job.map_batches(
         Encoder,
-        fn_constructor_args=(model, column, prompt_name, "cuda" if gpus_each else "cpu"),
-        batch_format="pyarrow",
-        batch_size=batch_texts,
+        fn_constructor_args=(model, column, prompt_name),
+        fn_constructor_kwargs={"device": device, "dtype": dtype, "batch_tokens": batch_tokens},
         compute=data.ActorPoolStrategy(size=actors),
         num_cpus=cpus_each,
         num_gpus=gpus_each or None,
-        max_task_retries=RETRIES,
+        **alike,
     )
     job.context.raise_original_map_exception = True
     job.context.enable_progress_bars = False  # without a terminal, Ray's own are log lines

@@ -76,20 +76,19 @@ class Claim:
 
     def __str__(self) -> str:
         told = [where for where, tried in self.tries.items() if self._side(tried)]
-        against = f"{self.subject} {{}} {self.reference} in {self.measure}"
-        verdict = self.verdict
+        verdict, measured = self.verdict, f"{self.reference} in {self.measure}"
         if verdict == "not told apart":
-            said = f"{against.format('can’t be told apart from')} ({self._listed(self.tries)})"
+            said = f"{self.subject} can't be told apart from {measured} ({self._listed(self.tries)})"
             if not self.neutral:
                 said += f"; {self._times()} the data would find a difference of {self.margin:g}"
             return said + "."
         if verdict == "depends":
             above, below = ([w for w in told if self._side(self.tries[w]) == side] for side in (1, -1))
             return (
-                f"{self.subject} is {self.words[0]} than {self.reference} in {self.measure} on one side "
+                f"{self.subject} is {self.words[0]} than {measured} on one side "
                 f"({self._listed(above)}) and {self.words[1]} on another ({self._listed(below)}): it depends."
             )
-        said = against.format(f"is {self.words[verdict == 'lower']} than") + f" ({self._listed(told)})"
+        said = f"{self.subject} is {self.words[verdict == 'lower']} than {measured} ({self._listed(told)})"
         if open_ := [where for where in self.tries if where not in told]:
             return f"{said}; not told apart elsewhere ({self._listed(open_)})."
         return f"{said}." if len(self.tries) > 1 else f"{said}, seen there alone."
@@ -97,7 +96,8 @@ class Claim:
     def _listed(self, where: Any) -> str:
         if len(where) > FEW:
             values = [self.tries[w].value for w in where]
-            return f"{len(where)} of {len(self.tries)} {self.unit}, {self._number(min(values))} to {self._number(max(values))}"
+            ends = f"{self._number(min(values))} to {self._number(max(values))}"
+            return f"{len(where)} of {len(self.tries)} {self.unit}, {ends}"
         return ", ".join(f"{w} {self._interval(self.tries[w])}" for w in where)
 
     def _number(self, value: float) -> str:
@@ -139,7 +139,7 @@ def kept(notebook: Path) -> dict[str, Claim]:
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         for output in cell.get("outputs", []):
             for row in output.get("data", {}).get(MIME, []):
-                row = {key: value for key, value in row.items() if key != "sentence"}
-                tries = {where: Estimate(**tried) for where, tried in row.pop("tries").items()}
-                found[row["name"]] = Claim(**row | {"tries": tries, "words": tuple(row["words"])})
+                tries = {where: Estimate(**tried) for where, tried in row["tries"].items()}
+                told = {key: value for key, value in row.items() if key != "sentence"}
+                found[row["name"]] = Claim(**told | {"tries": tries, "words": tuple(row["words"])})
     return found

@@ -276,9 +276,7 @@ def _round(
             synchronize(models[name].device)
             latencies[name].append(time.perf_counter() - begun)
     texts = sum(map(len, part))
-    return {
-        name: _Visit(wall[name] / texts, max(cpu[name], 1e-9) / texts, tuple(latencies[name])) for name in models
-    }
+    return {name: _Visit(wall[name] / texts, max(cpu[name], 1e-9) / texts, tuple(latencies[name])) for name in models}
 
 
 def _speed(

@@ -244,6 +244,27 @@ def test_an_actors_table_keeps_its_keys_and_gets_vectors_for_its_texts(minilm: S
     np.testing.assert_allclose(found["embedding"].to_pylist(), minilm.encode(TEXTS[1:3]), atol=1e-5)
 
 
+@pytest.mark.parametrize("batch_tokens", [8, 1024])
+def test_texts_tokenized_apart_get_the_vectors_of_encode_document(
+    minilm: SentenceTransformer, monkeypatch: pytest.MonkeyPatch, batch_tokens: int
+) -> None:
+    monkeypatch.setattr(minilm, "prompts", {"document": "passage: "})
+    monkeypatch.setattr(models, "load", lambda *_, **__: minilm)
+    texts = ["short", "", "a text that is a little longer", "word " * 600]
+    ids = scale.Tokenizer("any", "text")(pa.table({"id": range(4), "text": texts}))
+    assert ids.column_names == ["id", "tokens"] and max(map(len, ids["tokens"].to_pylist())) == minilm.max_seq_length
+    found = scale.Encoder("any", "text", batch_tokens=batch_tokens)(ids)
+    assert found.column_names == ["id", "embedding"] and found["id"].to_pylist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(found["embedding"].to_pylist(), minilm.encode_document(texts), atol=1e-5)
+    assert found.schema.metadata[b"prompt_name"] == b"document"
+
+
+def test_the_tokenizer_too_names_the_row_without_text(minilm: SentenceTransformer) -> None:
+    table = pa.table({"id": ["a", "b"], "text": ["a text", None]})
+    with pytest.raises(CourseError, match=r"'id': 'b'.*has no 'text'"):
+        scale.Tokenizer("all-MiniLM-L6-v2", "text")(table)
+
+
 # Shares of CPUs
 
 

@@ -26,7 +26,7 @@ def claim(*tries: Estimate, **more: Any) -> Claim:
         ((UP, OPEN), "higher", "; not told apart elsewhere (docstrings +0.010 [-0.020, +0.040])."),
         ((UP,), "higher", "seen there alone."),
         ((UP, DOWN), "depends", "better than B in nDCG@10 on one side (the course’s set +0.100"),
-        ((OPEN, OPEN), "not told apart", "A can’t be told apart from B"),
+        ((OPEN, OPEN), "not told apart", "A can't be told apart from B"),
     ],
 )
 def test_the_sentence_is_chosen_by_the_tries(tries: tuple[Estimate, ...], verdict: str, said: str) -> None:

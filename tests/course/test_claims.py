@@ -1,0 +1,252 @@
+"""What the lessons claim, tried once more on texts that they don't use: the docstrings of scikit-learn.
+
+A verdict fails where its opposite is told apart here. "Not told apart", on either side, is no failure; it is counted.
+"""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+from sentence_transformers.util import quantize_embeddings
+from sklearn.feature_extraction.text import CountVectorizer
+
+from helpers import benchmark, bundled, catalog, data, load, models
+from helpers.measure import claims, metrics
+from helpers.measure.metrics import Estimate
+from helpers.models import bge_m3
+from tools.build import ROOT
+
+Floats = NDArray[Any]
+
+SEARCH = data.docstrings("test", limit=200)
+# What no other texts can repeat: it is about a clock, or about labels that only the course's sets have.
+ALONE = {
+    "01_sentence_transformers": {"look-alikes"},
+    "02_bge": {"own-minilm", "own-static"},
+    "03_bge_m3": {"tuned"},
+    "04_e5": {"languages"},
+    "06_nomic": {"late-answers", "sum"},
+    "07_current_models": {"static-unrelated", "static-speed"},
+    "08_choosing_a_model": {"multilingual-e5-small-q4-search", "tfidf-4096-search"},
+    "10_encoding_fast": {"one-a-call", "packed", "unpadded", "openvino-int8"},
+    "15_best_practices": {"batch-short", "batch-mixed"},
+}
+
+
+def unit(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+@cache
+def model(name: str, tokens: int | None = None) -> SentenceTransformer:
+    found = load(name, device="cpu")
+    if not models.weights(found).real:
+        pytest.skip(f"{name}: no real weights here")
+    if tokens:
+        found.max_seq_length = tokens
+    return found
+
+
+@cache
+def encoded(name: str, side: str, prompt: str = "", tokens: int | None = 128) -> Floats:
+    texts = list(getattr(SEARCH, side).values())
+    return np.asarray(model(name, tokens).encode(texts, prompt=prompt, normalize_embeddings=True))
+
+
+def ndcg(name: str = "all-MiniLM-L6-v2", query: str = "", document: str = "", tokens: int | None = 128) -> Floats:
+    """nDCG@10 of each query with these prompts."""
+    both = encoded(name, "queries", query, tokens), encoded(name, "corpus", document, tokens)
+    return benchmark.ndcg(SEARCH, *both)
+
+
+def less(one: Floats, other: Floats) -> Estimate:
+    return metrics.estimate(metrics.mean, one - other)
+
+
+def foreign(name: str, query: bool, document: bool) -> Estimate:
+    """MiniLM with another model's prompts against bare text."""
+    prompts = catalog.card(name).prompts
+    return less(ndcg(query=prompts["query"] if query else "", document=prompts["document"] if document else ""), ndcg())
+
+
+def pooled(mode: str) -> Estimate:
+    mini = model("all-MiniLM-L6-v2", 128)
+    three = SentenceTransformer(modules=[mini[0], Pooling(384, ("cls", "max", "mean"))], device="cpu")
+    place = {"cls": slice(0, 384), "max": slice(384, 768), "mean": slice(768, 1152)}
+    both = [three.encode(list(texts.values())) for texts in (SEARCH.queries, SEARCH.corpus)]
+    each = {m: benchmark.ndcg(SEARCH, *(unit(v[:, place[m]]) for v in both)) for m in (mode, "mean")}
+    return less(each[mode], each["mean"])
+
+
+def shorter(kind: str) -> Estimate:
+    """MiniLM's vectors cut, rotated or quantised, against the full ones."""
+    q, d = encoded("all-MiniLM-L6-v2", "queries"), encoded("all-MiniLM-L6-v2", "corpus")
+
+    def signs(v: Floats) -> Floats:
+        return np.unpackbits(quantize_embeddings(v, "ubinary"), axis=1).astype(np.float32) * 2 - 1  # type: ignore[arg-type]
+
+    if kind == "pca-128":
+        q, d = (v @ bundled.pca(dims=384)[-2].linear.weight.detach().numpy().T for v in (q, d))
+    if kind in ("pca-128", "slice-128"):
+        q, d = q[:, :128], d[:, :128]
+    if kind == "int8":
+        ranges = np.stack([d.min(axis=0), d.max(axis=0)])
+        d = (quantize_embeddings(d, "int8", ranges=ranges).astype(np.float32) + 128.5) * (ranges[1] - ranges[0]) / 255
+        d = d + ranges[0]
+    if kind == "bits":
+        q, d = signs(q), signs(d)
+    return less(benchmark.ndcg(SEARCH, unit(q).astype(np.float32), unit(d).astype(np.float32)), ndcg())
+
+
+def place() -> Estimate:
+    """An answer at the head of a long text, and 40 words on."""
+    mini, corpus = model("all-MiniLM-L6-v2", 256), list(SEARCH.corpus.values())
+    needle, ask = "The spare key to the cellar hangs behind the blue door.", "Where is the spare key?"
+    words = [" ".join(corpus[i : i + 6]).split() for i in range(0, 120, 6)]
+    head = mini.encode([" ".join([needle, *text]) for text in words])
+    later = mini.encode([" ".join([*text[:40], needle, *text[40:]]) for text in words])
+    query = mini.encode(ask)
+    return less((head @ query).astype(float), (later @ query).astype(float))
+
+
+def e5(query: str, document: str) -> Estimate:
+    name = "multilingual-e5-small-q4"
+    return less(ndcg(name, query, document, 48), ndcg(name, "query: ", "passage: ", 48))
+
+
+def against_minilm(name: str, tokens: int | None = 128) -> Estimate:
+    return less(ndcg(name, tokens=tokens), ndcg(tokens=tokens))
+
+
+def bm25(k1: float = 1.2, b: float = 0.75) -> Floats:
+    """As lesson 03 has it."""
+    words = CountVectorizer(token_pattern=r"\w+").fit(SEARCH.corpus.values())
+    counts = words.transform(SEARCH.corpus.values()).toarray()
+    found = (counts > 0).sum(axis=0)
+    rarity = np.log(1 + (len(counts) - found + 0.5) / (found + 0.5))
+    long = counts.sum(axis=1, keepdims=True) / counts.sum(axis=1).mean()
+    weights = rarity * counts * (k1 + 1) / (counts + k1 * (1 - b + b * long))
+    return np.asarray(words.transform(SEARCH.queries.values()).toarray() @ weights.T)
+
+
+@cache
+def three_scores() -> dict[str, Floats]:
+    """Dense, lexical and ColBERT scores by the stand-in of BGE-M3, and BM25."""
+    m3 = bge_m3.load("stand-in", device="cpu", passage_max_length=128)
+    kinds = {"return_dense": True, "return_sparse": True, "return_colbert_vecs": True, "batch_size": 8}
+    q, d = (m3.encode(list(side.values()), **kinds) for side in (SEARCH.queries, SEARCH.corpus))
+    maxima = [[(a @ b.T).max(axis=1).mean() for b in d["colbert_vecs"]] for a in q["colbert_vecs"]]
+    lexical = m3.compute_lexical_matching_score(q["lexical_weights"], d["lexical_weights"])
+    return {
+        "dense": q["dense_vecs"] @ d["dense_vecs"].T,
+        "lexical": lexical,
+        "ColBERT": np.array(maxima),
+        "BM25": bm25(),
+    }
+
+
+def three_kinds(kind: str) -> Estimate:
+    scores = three_scores()
+    rrf = sum(1 / (60 + rankdata(-scores[k], axis=1, method="ordinal")) for k in ("dense", "BM25"))
+    one = {"lexical": scores["lexical"], "colbert": scores["ColBERT"], "rrf": rrf}
+    one["default"] = scores["dense"] + scores["lexical"] + scores["ColBERT"]
+    other = scores["BM25" if kind == "lexical" else "dense"]
+    ids, queries = list(SEARCH.corpus), list(SEARCH.queries)
+    each = [
+        metrics.per_query(
+            {q: dict(zip(ids, row, strict=True)) for q, row in zip(queries, matrix.tolist(), strict=True)}, SEARCH.qrels
+        )["ndcg@10"]
+        for matrix in (one[kind], other)
+    ]
+    return less(*each)
+
+
+INSTRUCTION = catalog.card("bge-small-en-v1.5").prompts["query"]
+QWEN, NOMIC, BGE, E5 = "gte-Qwen2-1.5B-instruct", "nomic-embed-text-v1.5", "bge-base-en-v1.5", "e5-base-v2"
+REPEATS: dict[str, dict[str, Callable[[], Estimate]]] = {
+    "01_sentence_transformers": {"place": place, "mpnet": lambda: against_minilm("all-mpnet-base-v2", 32)},
+    "02_bge": {
+        "cls": lambda: pooled("cls"),
+        "max": lambda: pooled("max"),
+        "foreign-query": lambda: less(ndcg(query=INSTRUCTION), ndcg()),
+        "foreign-documents": lambda: less(ndcg(document=INSTRUCTION), ndcg()),
+        "foreign-both": lambda: less(ndcg(query=INSTRUCTION, document=INSTRUCTION), ndcg()),
+    },
+    "03_bge_m3": {kind: partial(three_kinds, kind) for kind in ("lexical", "colbert", "default", "rrf")},
+    "04_e5": {
+        "prefix-none": lambda: e5("", ""),
+        "prefix-exchanged": lambda: e5("passage: ", "query: "),
+        "prefix-query": lambda: e5("query: ", "query: "),
+    },
+    "05_gte": {
+        "foreign-e5-queries": lambda: foreign(E5, True, False),
+        "foreign-bge-queries": lambda: foreign(BGE, True, False),
+        "foreign-nomic-queries": lambda: foreign(NOMIC, True, False),
+        "foreign-nomic-documents": lambda: foreign(NOMIC, False, True),
+        "foreign-nomic-both": lambda: foreign(NOMIC, True, True),
+        "foreign-gte-qwen2-queries": lambda: foreign(QWEN, True, False),
+    },
+    "06_nomic": {kind: partial(shorter, kind) for kind in ("slice-128", "pca-128", "int8", "bits")},
+    "07_current_models": {"static-search": lambda: against_minilm("all-MiniLM-L6-v2-static-256", None)},
+    "08_choosing_a_model": {
+        "all-mpnet-base-v2-search": lambda: against_minilm("all-mpnet-base-v2", 32),
+        "all-MiniLM-L6-v2-static-256-search": lambda: against_minilm("all-MiniLM-L6-v2-static-256", None),
+    },
+    "10_encoding_fast": {
+        "openvino-int8-search": lambda: against_minilm("all-MiniLM-L6-v2@openvino-int8"),
+        "onnx-int8-search": lambda: against_minilm("all-MiniLM-L6-v2-int8"),
+    },
+    "15_best_practices": {
+        "e5-prefix": lambda: e5("", ""),
+        "e5-exchanged": lambda: e5("passage: ", "query: "),
+        "foreign-e5": lambda: foreign(E5, True, False),
+        "foreign-bge": lambda: foreign(BGE, True, False),
+        "foreign-gte": lambda: foreign(QWEN, True, False),
+    },
+}  # fmt: skip
+SLOW = {
+    "lexical",
+    "colbert",
+    "default",
+    "rrf",
+    "mpnet",
+    "all-mpnet-base-v2-search",
+    "openvino-int8-search",
+    "onnx-int8-search",
+}
+CASES = [
+    pytest.param(lesson, name, id=f"{lesson[:2]}-{name}", marks=[pytest.mark.execution] if name in SLOW else [])
+    for lesson, repeats in REPEATS.items()
+    for name in repeats
+]
+
+
+def kept(lesson: str) -> dict[str, claims.Claim]:
+    return claims.kept(ROOT / "notebooks" / f"{lesson}.ipynb")
+
+
+@pytest.mark.parametrize(("lesson", "name"), CASES)
+def test_no_verdict_of_a_lesson_is_turned_round_on_other_texts(
+    lesson: str, name: str, record_property: Callable[[str, object], None]
+) -> None:
+    claim, elsewhere = kept(lesson)[name], REPEATS[lesson][name]()
+    record_property("claim", f"{lesson[:2]} {name}: {claim.verdict}; here {elsewhere}")
+    assert not claim.opposite(elsewhere), f"{claim} But on scikit-learn's docstrings: {elsewhere}."
+
+
+def test_every_claim_is_tried_again_or_known_to_stand_alone() -> None:
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        lesson = path.stem
+        known = REPEATS.get(lesson, {}).keys() | ALONE.get(lesson, set())
+        assert claims.kept(path).keys() <= known, lesson
+
+
+def test_lessons_that_measure_conclude_by_claims() -> None:
+    for lesson in REPEATS:
+        assert len(kept(lesson)) >= 2, lesson
