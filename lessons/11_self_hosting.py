@@ -349,8 +349,8 @@ print(f"read: {', '.join(sorted(facts['read'].unique()))}")
 #
 # ```bash
 # # Text Embeddings Inference; on a CPU the image cpu-1.8, without --gpus
-# docker run --gpus all -p 127.0.0.1:8080:80 -v "$PWD/data:/data" \ ghcr.io/huggingface/text-embeddings-inference:1.8
-# --model-id BAAI/bge-base-en-v1.5
+# docker run --gpus all -p 127.0.0.1:8080:80 -v "$PWD/data:/data" \
+#   ghcr.io/huggingface/text-embeddings-inference:1.8 --model-id BAAI/bge-base-en-v1.5
 # # vLLM
 # vllm serve Qwen/Qwen3-Embedding-0.6B --runner pooling --host 127.0.0.1 --port 8080
 # # infinity

@@ -354,17 +354,25 @@ pd.DataFrame({name: {"hours": j.hours(16), "US dollars": j.usd(16)} for name, j 
 # `ray up` (machines of a cloud, from a YAML file), by KubeRay (in Kubernetes), or by a provider.
 #
 # ```python
-# # job.py, for sixteen machines of 8 CPUs and one L4 each: an encoder on the GPU, three tokenizers on CPUs
-# import ray from helpers import scale from pyarrow import fs
+# # job.py, for sixteen machines of 8 CPUs and one L4: an encoder on each GPU, three tokenizers on its CPUs
+# import ray
+# from helpers import scale
+# from pyarrow import fs
 #
-# ray.init(address="auto")  # the cluster that this runs on, instead of scale.start() target =
-# "s3://bucket/vectors/2026-11-24"  # a new one for each run job = scale.pipeline(
+# ray.init(address="auto")  # the cluster that this runs on, instead of scale.start()
+# target = "s3://bucket/vectors/2026-11-24"  # a new one for each run
+# job = scale.pipeline(
 #     "s3://bucket/corpus/", "BAAI/bge-large-en-v1.5", actors=16, cpus_each=2, gpus_each=1,
-#     tokenizers=48, dtype="bfloat16", batch_tokens=16_384,  # so that the GPU only computes, and in large batches
-# ) job.write_parquet(target, mode="error", min_rows_per_file=scale.ROWS_PER_FILE) store, path =
-# fs.FileSystem.from_uri(target) store.open_output_stream(f"{path}/_SUCCESS").close()  # the marker, last ```
+#     tokenizers=48, dtype="bfloat16", batch_tokens=16_384,  # so that the GPU only computes, in large batches
+# )
+# job.write_parquet(target, mode="error", min_rows_per_file=scale.ROWS_PER_FILE)
+# store, path = fs.FileSystem.from_uri(target)
+# store.open_output_stream(f"{path}/_SUCCESS").close()  # the marker, last
+# ```
 #
-# ```bash ray job submit --address http://head:8265 --working-dir . -- python job.py ```
+# ```bash
+# ray job submit --address http://head:8265 --working-dir . -- python job.py
+# ```
 #
 # What changes, and why:
 # - **Storage**: every machine reads and writes an object store, never its own disk. A folder can't be renamed there:

@@ -37,6 +37,7 @@ html_theme = "sphinx_book_theme"
 html_theme_options = {"navbar_persistent": []}  # one search field, beside the page
 html_static_path = ["static"]
 html_css_files = ["course.css"]
+suppress_warnings = ["mystnb.unknown_mime_type"]  # the claims beside their sentences are for tests
 html_copy_source = True  # what the download button gives: a learner's copy, without solutions
 
 
