@@ -83,6 +83,18 @@ def test_a_lesson_goes_from_objectives_to_recap(subtests: pytest.Subtests) -> No
                 assert part in text
 
 
+def test_the_core_of_a_lesson_has_at_most_twenty_cells_and_all_cores_take_at_most_eight_hours(
+    subtests: pytest.Subtests,
+) -> None:
+    for lesson in LESSONS:
+        with subtests.test(lesson["name"]):
+            cells = nbformat.read(ROOT / "notebooks" / f"{lesson['name']}.ipynb", as_version=4).cells
+            rest = next((i for i, cell in enumerate(cells) if "\n## For a second reading" in cell.source), len(cells))
+            code = [c for c in cells[:rest] if c.cell_type == "code" and "parameters" not in c.metadata.get("tags", [])]
+            assert len(code) <= 20 and max(len(cell.source.splitlines()) for cell in code) <= 45
+    assert sum(lesson["minutes"] for lesson in LESSONS if lesson["name"] < "16") <= 8 * 60
+
+
 def test_outputs_name_no_path_of_the_machine_that_built_them() -> None:
     for path, _ in BUILT:
         text = path.read_text(encoding="utf-8")
