@@ -631,3 +631,10 @@ def test_the_data_room_loads_nothing_heavy() -> None:
         "import sys, helpers.data; print({'torch','pandas','pyarrow','datasets','mteb','sklearn'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_shards_of_different_columns_are_no_data_set(tmp_path: Path) -> None:
+    folder = _shards(tmp_path / "m")
+    frame().iloc[1:2].rename(columns={"label": "gold"}).to_parquet(folder / "test-00001-of-00002.parquet")
+    with pytest.raises(CourseError, match=r"test-00001-of-00002\.parquet has the columns .*gold.* belong together"):
+        data.read(folder)

@@ -279,6 +279,8 @@ def test_a_file_in_the_layout_is_read(small: bytes, tmp_path: Path) -> None:
         (lambda whole: whole[:40], "ends too early, or is damaged"),
         (lambda whole: b"", "ends too early, or is damaged"),
         (lambda whole: b"GGUF" + whole[4:], "doesn't begin with E5S1, version 1"),
+        (lambda whole: whole[:36] + struct.pack("<fi", 0.5, 32) + whole[44:], "epsilon 0.5"),
+        (lambda whole: whole[:36] + struct.pack("<fi", 1e-12, 64) + whole[44:], "blocks of 64"),
         (lambda whole: whole[:8] + b"\x31" + whole[9:], "its shape is"),
         (lambda whole: whole.replace("▁a".encode(), "▁\udcff".encode(errors="surrogatepass")[:4]), "damaged"),
         (lambda whole: whole.replace(b"l0.ao.w", b"l0.xx.w"), "tensor 'l0.xx.w'"),
