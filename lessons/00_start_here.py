@@ -95,8 +95,10 @@ pd.DataFrame({"what": [what.replace("_", " ") for what in facts], "here": here})
 # %% [markdown]
 # ## Five kinds of weights
 #
-# No lesson needs a network, and no number pretends. So every model says what its weights are, once, when it
-# is loaded:
+# A model's *weights* are the numbers that its training found. *MiniLM* (all-MiniLM-L6-v2) is the small model that
+# comes with the course and searched above, *BGE* another family (lesson 02); a *prompt* is a fixed text that some
+# models expect before another. No lesson needs a network, and no number pretends. So every model says what its weights
+# are, once, when it is loaded:
 #
 # | kind | what it is | what may be concluded |
 # |---|---|---|
@@ -116,9 +118,10 @@ print(f"\nvectors of {model.get_embedding_dimension()} dimensions, weights: {wei
 print("hub reachable:", models.hub_reachable())
 
 # %% [markdown]
-# A stand-in has the right shape and the right prompts, so the code you write with it is the code you will run
-# with the real model. Its quality is MiniLM's, so the benchmark refuses to rank it. The next cell shows that
-# refusal: it is a failure on purpose, and the mend is to ask for a model whose weights are here.
+# A stand-in has the right shape and the right prompts, so the code you write with it is the code you will run with the
+# real model. Its quality is MiniLM's, so the benchmark refuses to rank it. Without a hub the next cell shows that
+# refusal, a failure on purpose, and the mend is to ask for a model whose weights are here; with a hub it measures BGE
+# itself.
 
 # %%
 from helpers import benchmark, data

@@ -252,8 +252,9 @@ table(sides)
 
 # %% [markdown]
 # "Can't be told apart" means that these queries can't say whether it helped or harmed; they do not show that it makes
-# no difference. A prompt also moves every cosine, since the same words stand before every text: remember that when we
-# come to thresholds.
+# no difference. The last figure of such a sentence says how many times as many queries would notice a true difference
+# of that size four times in five. A prompt also moves every cosine, since the same words stand before every text:
+# remember that when we come to thresholds.
 #
 # Now the family itself, if it is here. Its authors say that `v1.5` loses little without the instruction,
 # recommend it for short queries against long passages, and advise to decide on your own data. This cell does so:
@@ -295,9 +296,9 @@ differences = {
     "encode_queries": flag.encode_queries(asked[:8]) - minilm.encode(asked[:8], prompt=instruction),
     "encode_corpus": flag.encode_corpus(documents) - minilm.encode_document(documents),
 }
-for call, difference in differences.items():
-    assert np.abs(difference).max() < 1e-5
-    print(f"{call}: largest difference of any coordinate, in fp32, {np.abs(difference).max():.1e}")
+for call, off in differences.items():
+    assert np.abs(off).max() < 1e-5
+    print(f"{call}: largest difference of any coordinate, in fp32, {np.abs(off).max():.1e}")
 
 # %% [markdown]
 # Equal up to rounding. Two things FlagEmbedding would not have told us: `FlagModel` does not read which pooling a
@@ -377,8 +378,8 @@ whole = {"static-256": load("all-MiniLM-L6-v2-static-256"), "tfidf-4096": load("
 if models.weights(bge).real:
     whole[small.name] = bge
 for name, model in whole.items():
-    vectors = model.encode(list(pairs.sentence1)), model.encode(list(pairs.sentence2))
-    cosines[name] = util.pairwise_cos_sim(*vectors).numpy()
+    sides_of = model.encode(list(pairs.sentence1)), model.encode(list(pairs.sentence2))
+    cosines[name] = util.pairwise_cos_sim(*sides_of).numpy()
 
 # %% [markdown]
 # Each model decides twice: by MiniLM's threshold, `borrowed`, and by its `own`, calibrated on the same half. The shares
@@ -403,10 +404,11 @@ shares = {name: np.mean([[b.mean(), o.mean()] for b, o in each], axis=0) for nam
 pd.DataFrame(shares, index=["borrowed", "own"]).T.round(3).rename_axis("share of right answers")
 
 # %% [markdown]
-# A close relative may get away with a borrowed threshold; a model with another band may not. And a threshold of
-# its own is no help to a model that orders the pairs badly: for one that only counts words, a hard negative has
-# the same words, and a reworded pair hardly any in common. The figure shows the bands. A bar holds the middle half
-# of the cosines, its whiskers reach from the 5th to the 95th percentile, the black line is the median.
+# Kinship is no guarantee: look at what MiniLM's own vectors gain by a threshold of their own once they are cut or
+# pooled in another way. And a threshold of its own is no help to a model that orders the pairs badly: for one that
+# only counts words, a hard negative has the same words, and a reworded pair hardly any in common. The figure shows the
+# bands. A bar holds the middle half of the cosines, its whiskers reach from the 5th to the 95th percentile, the black
+# line is the median.
 
 # %%
 figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
@@ -425,9 +427,9 @@ figure.legend(loc="outside upper center", ncols=3)
 plt.show()
 
 # %% [markdown]
-# So: for search and reranking use the order alone. Where a yes or no is needed (duplicates, a cache, an alarm),
-# label a few hundred pairs of your own, hard ones among them, calibrate on them, and do it again whenever the
-# model, its prompt or the kind of text changes.
+# So: for search and reranking use the order alone. Where a yes or no is needed (duplicates, a cache, an alarm), label
+# pairs of your own, hard ones among them, calibrate on them and on resamples of them (the end of this lesson shows how
+# loose a few hundred pairs leave it), and do it again whenever the model, its prompt or the kind of text changes.
 #
 # ## Which size?
 #
@@ -453,8 +455,9 @@ pd.DataFrame(
 # %% [markdown]
 # Read this as a rule of thumb, then let your own data decide (lesson 14):
 #
-# - **small** first: the table says what the next size adds in points, the prints what it costs in time.
-# - **base** if on your own queries its gain over small lies outside the interval, and twice the index is no matter.
+# - **small** first: the table says what the next size adds in points, and by tokens/s what that costs in time.
+# - **base** if on your own queries the interval of its gain over small leaves out nought, and twice the index is no
+#   matter.
 # - **large** with a GPU, or for a corpus encoded once; but every query waits for it as well.
 # - **bge-m3** for other languages, long texts, or exact words beside meaning: lesson 03.
 #
@@ -481,7 +484,7 @@ own = [
         gains[name],
         unit="draws",
     )
-    for name in ("MiniLM by CLS", "static-256")
+    for name in ("MiniLM by CLS", "PCA to 32", "static-256")
 ]
 claims.recap(by_cls, by_max, *foreign, *own)
 

@@ -203,8 +203,8 @@ print("tokens without any weight:", sorted(set(model.tokenizer.tokenize(passages
 # that few texts have weighs much. BGE-M3's was trained on whether the passage answers the query, which is more than
 # rarity.
 #
-# A lexical score of zero doesn't mean "not relevant"; it means "no common token". Two cases prove nothing about
-# how often that matters. For that, sets of queries: the course's, which were written to avoid the passages' words, and
+# A lexical score of zero doesn't mean "not relevant"; it means "no common token". One pair proves nothing about how
+# often that matters. For that, sets of queries: the course's, which were written to avoid the passages' words, and
 # scipy's docstrings, where a summary line asks for the rest of its docstring and uses its words.
 #
 # ## Three rankings
@@ -307,9 +307,9 @@ to_dense = {
 pd.DataFrame(to_dense).T.rename_axis("change of nDCG@10 from dense alone, query by query")
 
 # %% [markdown]
-# Look at the two columns. Whether fusing helps hangs on the queries: where they use the documents' words a lexical
-# score adds, where they avoid them it takes away, and a rule from somebody else's data (the default, equal weights,
-# RRF) can cost more than it gives. So find out on your own.
+# Look at the two columns. Whether fusing helps hangs on the queries: where they avoid the documents' words a lexical
+# score can take much away; where they use them, look whether any rule here is told apart from dense alone. A rule from
+# somebody else's data (the default, equal weights, RRF) can cost more than it gives. So find out on your own.
 #
 # ## Choose the weights on one half, judge on the other
 #
@@ -586,11 +586,11 @@ if not models.weights(model).real:
 pd.DataFrame(table, columns=["language", "accuracy at rank 1", "tokens a sentence", "unknown tokens"])
 
 # %% [markdown]
-# English finds itself, as a check. For the others the tokens say part of why. A vocabulary made for English cuts
-# other languages into small pieces, or into unknown tokens that are all alike; what is left to go by are names,
-# numbers and words that both languages share. BGE-M3's vocabulary is XLM-RoBERTa's, made for a hundred languages;
-# that is what its many embedding parameters are for. Run this notebook with `-p source hub` to measure it: the same
-# cells then carry BGE-M3's name.
+# English finds itself, as a check. For the others the tokens say part of why. A vocabulary made for English cuts other
+# languages into small pieces, or into unknown tokens that are all alike; what is left to go by are names, numbers and
+# words that both languages share. BGE-M3's vocabulary is XLM-RoBERTa's, made for a hundred languages; that is what its
+# many embedding parameters are for. Set `source = "hub"` in the first code cell and run all cells to measure it: they
+# then carry BGE-M3's name.
 #
 # Sources: Chen et al. 2024, *M3-Embedding* ([arXiv](https://arxiv.org/abs/2402.03216)); Khattab and Zaharia 2020,
 # *ColBERT* ([arXiv](https://arxiv.org/abs/2004.12832)); [FlagEmbedding](https://github.com/FlagOpen/FlagEmbedding),
