@@ -67,9 +67,9 @@ pd.DataFrame(table, index=FAMILY).round(2)
 
 # %% [markdown]
 # Read three things off it. The first four are English only, whatever you may have heard of "strong multilingual": for
-# other languages the family has `gte-multilingual-base` (lesson 04 shows what an English vocabulary does to them).
-# `gte-modernbert-base` is the newer English encoder at about the size of `gte-base`, and reads far more. And pooling
-# changes twice, from the mean to the first token (`cls`) to the last.
+# other languages `gte-multilingual-base` is the family's small encoder, and the Qwen models are larger (lesson 04
+# shows what an English vocabulary does to them). `gte-modernbert-base` is the newer English encoder at about the size
+# of `gte-base`, and reads far more. And pooling changes twice, from the mean to the first token (`cls`) to the last.
 #
 # ## No prefix means no prefix
 #
@@ -345,9 +345,9 @@ bare.backend_tokenizer.post_processor = TemplateProcessing(single="[CLS] $A", sp
 print("MiniLM's tokenizer closes with", end_mark(minilm.tokenizer), "· without its template with", end_mark(bare))
 
 # %% [markdown]
-# What a wrongly loaded gte-Qwen2 costs was reported when mteb mended its loader. The report changed three things at
-# once (the flag with all that it brings, the dtype, the cache), so read its two figures as "wrongly loaded" and
-# "rightly loaded", not as the price of the mask alone.
+# What a wrongly loaded gte-Qwen2 costs was reported when mteb mended its loader. The report changed several things at
+# once (the flag with all that it brings, the dtype, the cache, perhaps the version of transformers), so read its two
+# figures as "wrongly loaded" and "rightly loaded", not as the price of the mask alone.
 
 # %%
 PUBLISHED = {
@@ -371,8 +371,9 @@ print("\n" + models.code("Alibaba-NLP/gte-Qwen2-1.5B-instruct"))
 # ## Instructions
 #
 # gte-Qwen2 and Qwen3-Embedding take a *task instruction* before a query: one sentence that says what is asked for.
-# Documents stay bare. The two forms differ by one space, which is the first word's: use each model's own form. Here a
-# stand-in of gte-Qwen2 (MiniLM inside, unless you loaded real weights) shows the mechanics, by hand and by the library:
+# Documents stay bare. The two forms differ by one space, after `Query:`, which gte-Qwen2 has and Qwen3-Embedding has
+# not: use each model's own form. Here a stand-in of gte-Qwen2 (MiniLM inside, unless you loaded real weights) shows
+# the mechanics, by hand and by the library:
 
 # %%
 older, newer = (
@@ -424,8 +425,8 @@ pd.DataFrame(table, index=list(TASKS)).round(3)
 # ## Recap
 #
 # - **Choose**: gte-small, base and large and gte-modernbert-base are English and take bare text, with 512 or 8192
-#   tokens; gte-multilingual-base is for other languages; the Qwen models want an instruction before the query and
-#   nothing before a document.
+#   tokens; gte-multilingual-base is the encoder for other languages; the Qwen models want an instruction before the
+#   query and nothing before a document.
 # - **Explain**: under a causal mask only the last state has seen the text, so it is the one to take. Weights, mask and
 #   pooling are one set.
 # - **Catch**: change the last token and see whether an earlier state moves; look whether every text ends with the same

@@ -243,9 +243,9 @@ panels[0].legend()
 plt.show()
 
 # %% [markdown]
-# The order of the numbers matters: where the first ones say most, far fewer do. And the loss is larger among more
-# rivals and on other texts, for which the axes were not found: so a verdict on a few hundred documents is not one on a
-# million.
+# The order of the numbers matters: where the first ones say most, fewer may do. How much is lost differs from one set
+# of texts and rivals to the next (these differences weren't tested): so a verdict on a few hundred documents is not
+# one on a million.
 #
 # To choose a size you need a rule that you set before you look. Here: the smallest that surely keeps 95 percent of
 # the full score, where "surely" means that the lower end of the interval does. The exercise has you write it.
@@ -354,8 +354,9 @@ if models.weights(nomic).real:
     )
 
 # %% [markdown]
-# **Decide, then run:** where does truncation lose, and where do passages? nDCG@10 by where the answer stands. (The last
-# but one row is no way to search, since it knows the answers: it shows what a document's many passages do as rivals.)
+# **Decide, then run:** where does truncation lose, and where do passages? nDCG@10 by where the answer stands. (The row
+# of rivals' first passages is no way to search, since it knows the answers: it shows what a document's many passages
+# do as rivals.)
 
 # %%
 where = np.array([long.where[query] for query in long.queries])

@@ -117,8 +117,8 @@ pd.DataFrame({name: {b: turned(b, some) for b in BENCHMARKS} for name, some in m
 # %% [markdown]
 # The count depends on how the list was made, so no single one of these shares is *the* error. Two effects are in it.
 # Versions with other tasks lie on other levels, which turns couples round wherever levels are mixed. And models that
-# know English only are judged on many languages, or the other way round: that is most of the last column, whatever the
-# list.
+# know English only are judged on many languages, or the other way round, which shows where an English list meets the
+# last column. (Nought means that the list *is* that benchmark, wherever both models have a run.)
 #
 # `complete` is the mend for both, and every score below goes through it: **one benchmark, by its exact name and
 # version, and only runs with all its tasks.** (Of the 131 multilingual tasks no run in this snapshot has more than
@@ -329,8 +329,9 @@ for name, model in loaded.items():
 # in a form of its own (`task: ... | query: ` and `title: none | text: `). Qwen3 wants an instruction on the query
 # only, and no space after `Query:`.
 #
-# Which families still move? By the catalogue's dates, Sentence Transformers' own models and the first E5, BGE and GTE
-# are of 2021 to 2024; Qwen3-Embedding, EmbeddingGemma, granite, jina v5, F2LLM, KaLM and harrier came after.
+# Which families still move? By the catalogue's dates, Sentence Transformers' own models are of 2019 to the beginning
+# of 2025, the first E5, BGE and GTE older than 2025; Qwen3-Embedding, EmbeddingGemma, granite, jina v5, F2LLM, KaLM
+# and harrier came after.
 #
 #
 # At the other end stand models without attention. The one used here is real: distilled from MiniLM by model2vec's
@@ -365,7 +366,7 @@ tests = {
 }
 told = {w: {n: m.similarity(*m.encode(list(pair))).item() for n, m in both.items()} for w, pair in tests.items()}
 rate = {name: f"{timed[name].tokens_per_s:,.0f}" for name in both}
-print(f"tokens/s on this machine ({mini.device}): {rate}")
+print(f"tokens/s by the clock on the wall, each model's own tokens ({mini.device}): {rate}")
 pd.DataFrame(told).T.round(3)
 
 # %% [markdown]
@@ -426,9 +427,7 @@ fronts = {}
 for benchmark in ("MTEB(eng, v2)", "MTEB(Multilingual, v2)"):
     rows = complete(benchmark).dropna(subset=["params_total"])
     names, free = front(rows), front(rows[licence[rows.index].isin(["mit", "apache-2.0"])])
-    print(
-        f"{benchmark}: {len(names)} of {len(rows)} models; with MIT and Apache 2.0 alone, {len(set(names) & set(free))}"
-    )
+    print(f"{benchmark}: {len(names)} of {len(rows)} models; with MIT and Apache 2.0 alone, {len(free)}")
     fronts[benchmark] = rows, names
 
 # %%
@@ -572,7 +571,7 @@ print(f"Twins of the same shape differ by a factor of up to {noise:.2f}.")
 pd.DataFrame(matrix).astype(object).fillna("unknown")
 
 # %% [markdown]
-# **Where the catalogue had to correct a card:**
+# **Where the catalogue departs from mteb's metadata:**
 
 # %%
 wrong = {"gte-Qwen2-1.5B-instruct": "dims_note"}

@@ -207,8 +207,8 @@ print(f"{len(rtebs)} benchmarks are called RTEB: {', '.join(rtebs)}")
 pd.DataFrame({"queries": before, "left": left})
 
 # %% [markdown]
-# A score on a handful of queries has a wide interval, so these copies tell cheating from luck only where the gap is
-# large. What nobody can have trained on is data of your own that were never published.
+# Some keep nearly all their queries, some a few dozen. A score on so few has a wide interval, so those tell cheating
+# from luck only where the gap is large. What nobody can have trained on is data of your own that were never published.
 #
 # ## Metadata can be wrong
 #

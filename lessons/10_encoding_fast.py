@@ -102,9 +102,9 @@ print(
 )
 
 # %% [markdown]
-# On a GPU a larger batch helps until the device is busy. One CPU thread is busy from the start. Before you take a small
-# batch home, look where its gain comes from, in the next section: a sample isn't a collection. `batch_size` changes
-# nothing in the vectors beyond rounding.
+# On a GPU a larger batch helps until the device is busy. One CPU thread is busy from the start. If a smaller batch
+# wins on your sample, look where its gain comes from, as the next section does for 8 against 32: a sample isn't a
+# collection. `batch_size` changes nothing in the vectors beyond rounding.
 #
 # `convert_to_tensor` decides the type of what comes back, `normalize_embeddings` divides each vector by its length,
 # and `device` says where it runs.
@@ -335,10 +335,10 @@ int8 = {
 pd.DataFrame(int8).T.rename_axis("change of nDCG@10 from float32")
 
 # %% [markdown]
-# Rounding adds no knowledge, so an interval above nought is luck and no gain. Say before you look how large a loss you
-# would take for the speed, and read the lower end: a loss beyond it is
-# unlikely. Int8 results also depend on the processor: encode the index and the queries on the same kind, and run this
-# cell there, on your own texts, before you ship int8.
+# Rounding adds no knowledge, so an interval just above nought on one set is more likely luck than a gain; if the recap
+# says "better" of an int8 model, read it so. Say before you look how large a loss you would take for the speed, and
+# read the lower end: a loss beyond it is unlikely. Int8 results also depend on the processor: encode the index and the
+# queries on the same kind, and run this cell there, on your own texts, before you ship int8.
 #
 # ## A file larger than the memory
 #
@@ -399,9 +399,9 @@ scratch.cleanup()
 #
 # - **Use**: what a `batch_size` wins on a sample may be padding that a large collection doesn't have: count it;
 #   `normalize_embeddings` matters for models that don't end in `Normalize`; `convert_to_tensor` and `show_progress_bar`
-#   are comfort; `precision` shrinks vectors, not time.
-# - **Explain**: similar lengths in a batch, then no padding at all, then packed weights, give the same vectors in less
-#   time. What is near the machine's peak gains only from smaller numbers, and those want the right CPU and a
+#   are comfort; `encode(precision=...)`, which the second reading explains, rounds the finished vectors.
+# - **Explain**: similar lengths in a batch, then no padding at all, give the same vectors in less time; packing
+#   the weights adds little. What is near the machine's peak gains only from smaller numbers, and those want the right CPU and a
 #   retrieval check.
 # - **Encode**: chunks, written aside, synced and renamed, with a manifest. A crash costs one chunk at most.
 #
@@ -427,8 +427,9 @@ claims.recap(
 )
 
 # %% [markdown]
-# Test yourself: Why can a batch of two win on few texts, and not on many? Why must attention, and not the linear
-# layers, know where a text ends? What goes wrong if a part is written straight under its final name?
+# Test yourself: Why can batches of 8 compute far fewer tokens than batches of 32 on few texts, and not on many? Why
+# must attention, and not the linear layers, know where a text ends? What goes wrong if a part is written straight
+# under its final name?
 #
 # Now the exercise: [batches, packing, resuming](../exercises/10_encoding_fast/10_encoding_fast.ipynb)
 #

@@ -178,9 +178,10 @@ padding = {
 pd.DataFrame(padding).round(2)
 
 # %% [markdown]
-# Sorting does most; the budget bounds the time and memory of a call, whatever texts come. By arrival, batches can
-# compute more tokens than no batches at all. The helper pays this padding only for other architectures: a BERT it runs
-# unpadded (lesson 10). No timer is needed to fill batches: while one is computed the next one gathers by itself.
+# Sorting does most; the budget bounds the time and memory of a call, whatever texts come. Padded batches never compute
+# fewer tokens than one text a request; what they save is calls, and by arrival they pay dearly for it. The helper pays
+# this padding only for other architectures: a BERT it runs unpadded (lesson 10). No timer is needed to fill batches:
+# while one is computed the next one gathers by itself.
 #
 # ## Mend 2: refuse early
 #
@@ -314,8 +315,8 @@ pd.concat({"small app": small_load[columns], "helper": helper_load[columns]}, na
 # ## What a server tells its keeper
 #
 # Prometheus is a program that reads `/metrics` every few seconds and keeps each number's history, for charts and
-# alarms. Four questions it answers: is it full (queue), does it pay (batch sizes), whom does it fail (statuses), how
-# long does it take (latency)?
+# alarms. Four questions it answers: is it full (queue), does it pay (batch sizes), whom does it fail (statuses); and,
+# not printed here, how long does it take (`embed_request_seconds`)?
 
 # %%
 shown = ("embed_requests_total", "embed_batch_texts_sum", "embed_batch_texts_count", "embed_queue_tokens")
@@ -371,8 +372,9 @@ print(f"read: {', '.join(sorted(facts['read'].unique()))}")
 # ## How large a machine?
 #
 # A common rule sorts machines by the vector's width: so many dimensions, so many gigabytes. Look at what is measured
-# on twins (a model's architecture with random weights: its speed and memory, without its quality). `peak_mb` is what
-# the model adds while it computes one batch; Python, PyTorch and the server come on top:
+# on twins (a model's architecture with random weights: its speed and memory, without its quality). `peak_mb` is the
+# most that the model takes while it computes one batch, its weights included; Python, PyTorch and the server come on
+# top:
 
 # %%
 measured = twins.measured().query("device == 'cpu' and dtype == 'float32'")

@@ -80,7 +80,7 @@ class Claim:
         if verdict == "not told apart":
             said = f"{self.subject} can't be told apart from {measured} ({self._listed(self.tries)})"
             if not self.neutral:
-                said += f"; {self._times()} the data would find a difference of {self.margin:g}"
+                said += f"; {self._needed()} a difference of {self.margin:g}"
             return said + "."
         if verdict == "depends":
             above, below = ([w for w in told if self._side(self.tries[w]) == side] for side in (1, -1))
@@ -108,9 +108,11 @@ class Claim:
             return f"{tried.value:.2f} times [{tried.low:.2f}, {tried.high:.2f}]"
         return f"{tried.value:+.3f} [{tried.low:+.3f}, {tried.high:+.3f}]"
 
-    def _times(self) -> str:
+    def _needed(self) -> str:
         times = self.times_the_data
-        return f"{times:.1f} times" if times < 10 else f"{times:,.0f} times"
+        if times <= 1:
+            return "these data would have found"
+        return f"{times:.1f} times the data would find" if times < 10 else f"{times:,.0f} times the data would find"
 
 
 class Recap:

@@ -28,7 +28,7 @@ SEARCH = data.docstrings("test", limit=200)
 # What no other texts can repeat: it is about a clock, or about labels that only the course's sets have.
 ALONE = {
     "01_sentence_transformers": {"look-alikes"},
-    "02_bge": {"own-minilm", "own-static"},
+    "02_bge": {"own-minilm", "own-pca", "own-static"},
     "03_bge_m3": {"tuned"},
     "04_e5": {"languages"},
     "06_nomic": {"late-answers", "sum"},

@@ -48,6 +48,10 @@ def test_half_the_width_needs_a_quarter_of_the_data_and_the_difference_seen_play
     assert "the data would find a difference of 0.02" in str(claim(wide))
 
 
+def test_data_that_suffice_are_said_to() -> None:
+    assert "these data would have found a difference of 0.02" in str(claim(Estimate(0.0, -0.001, 0.001)))
+
+
 def test_ratios_are_held_to_1_and_many_tries_are_counted() -> None:
     twice = {f"seed {seed}": Estimate(2 + seed / 10, 1.8, 2.6) for seed in range(5)}
     made = Claim("fast", "A", "B", "tokens/s", twice, ("faster", "slower"), "seeds", neutral=1)
