@@ -141,8 +141,8 @@ assert np.isclose(300 / (100 * 0.02 / 1e6), costs.break_even_texts_per_month(300
 pd.DataFrame({name: monthly(10_000_000, rent=rent) for name, rent in rents.items()}).T
 
 # %% [markdown]
-# The formula is right, and the rent that the table gives moves its result. But three things are missing, and each can
-# turn the verdict.
+# The formula is right, and the rent that the table gives moves its result. But three things are missing. The first two
+# can turn the verdict; the third is paid on both sides, and easily forgotten.
 #
 # ### First: capacity
 #
@@ -207,9 +207,10 @@ table
 # - **Utilisation**: at full load queues grow without bound, so one plans for less.
 # - **Peak factor**: machines are bought for the busiest hour and paid in all of them. Who starts and stops machines
 #   with the load pays nearly the mean instead.
-# - **Spare machines**: with one, a restart is an outage.
+# - **Spare machines**: without one, the restart of a single machine is an outage.
 # - **Engineering**: somebody updates, watches and is called at night; an API wants some hours too.
-# - **Prices**: a year's commitment, or machines that may be taken away (spot), cost a part of the list.
+# - **Prices**: a year's commitment, or machines that may be taken away (spot), cost a part of the list; the last row
+#   takes spot instead of the commitment, with two spare machines.
 
 # %%
 people = {"engineering_hours_per_month": engineering_hours, "usd_per_engineering_hour": usd_per_engineering_hour}
@@ -370,7 +371,7 @@ pd.DataFrame.from_dict(
 
 # %% [markdown]
 # "Never" is the share of draws in which no number of machines pays. The rest of the section looks at the group in
-# which machines of your own pay most often; elsewhere the figure would be nearly empty.
+# which machines of your own pay most often; the others look alike, further to the right.
 
 # %%
 best = min(draws, key=lambda name: draws[name].machines.isna().mean())

@@ -312,8 +312,9 @@ for axes, what in ((left, "hours"), (right, "US dollars")):
 plt.show()
 
 # %% [markdown]
-# Only the smallest corpus meets the start-up here: from there on, further machines cost money and save next to
-# nothing. So a deadline decides, not a wish for speed: the fewest machines that meet it are the cheapest that do.
+# The smallest corpus meets the start-up after some tens of machines: from there on, further machines cost money and
+# save next to nothing. So a deadline decides, not a wish for speed: the fewest machines that meet it are the cheapest
+# that do.
 
 # %%
 needed = {
@@ -325,12 +326,12 @@ table = pd.DataFrame(needed, index=["machines", "hours", "US dollars"]).T
 table.style.format("{:,.1f}").format("{:,.0f}", subset=["machines"])
 
 # %% [markdown]
-# Mind the first column: hundreds of GPUs in an hour don't exist for a usual account. Providers give quotas; ask before
-# you plan. Then what the formula leaves out, for the middle corpus on sixteen machines. **Redone work**: what dies is
-# computed again. **Spot machines**, idle ones that a provider rents for less and takes back at short notice, have more
-# of it, and more start-ups; the work here is idempotent and cut into runs, which is just what they ask for.
-# **Egress**: vectors that leave the provider's network are billed by the gigabyte; storage of the same region costs
-# nothing to reach, and in 16 bits they are half, in int8 a quarter. **People**: a cluster must be kept.
+# Mind the column of machines: hundreds or thousands of GPUs at once don't exist for a usual account. Providers give
+# quotas; ask before you plan. Then what the formula leaves out, for the middle corpus on sixteen machines. **Redone
+# work**: what dies is computed again. **Spot machines**, idle ones that a provider rents for less and takes back at
+# short notice, have more of it, and more start-ups; the work here is idempotent and cut into runs, which is just what
+# they ask for. **Egress**: vectors that leave the provider's network are billed by the gigabyte; storage of the same
+# region costs nothing to reach, and in 16 bits they are half, in int8 a quarter. **People**: a cluster must be kept.
 
 # %%
 gigabytes = jobs.vectors_gb(1e8, 1024)  # bge-large's

@@ -351,8 +351,8 @@ conclude(
 )
 
 # %% [markdown]
-# Cosine divides by the lengths itself. A dot product doesn't, and many indexes compute one. Another order needn't be
-# a worse one, as the last line shows. Normalising costs next to nothing and does no harm under a cosine: a good habit
+# Cosine divides by the lengths itself. A dot product doesn't, and many indexes compute one. Another order needn't be a
+# worse one; that wasn't measured here. Normalising costs next to nothing and does no harm under a cosine: a good habit
 # with a wrong reason. (Some models are trained for the dot product of vectors that aren't unit; leave those as they
 # are.)
 #
