@@ -111,7 +111,9 @@ for offer in (small, large):
 # %%
 gpu = prices[(prices.kind == "gpu") & prices.price_usd.notna() & (prices.unit == "per hour")].copy()
 gpu["usd_per_month"] = [costs.gpu_usd_per_month(usd) for usd in gpu.price_usd]
-single = gpu[gpu["item"].str.contains("T4|L4|A10", case=False) & ~gpu["item"].str.contains("x[248]|L40", regex=True)]
+single = gpu[
+    gpu["item"].str.contains("T4|L4|A10", case=False) & ~gpu["item"].str.contains(r"x[248]\b|L40|A100", case=False)
+]
 shown = ["provider", "item", "price_usd", "usd_per_month", "region_or_tier", "source_date"]
 single.sort_values("usd_per_month")[shown].fillna("").style.hide(axis="index").format(precision=2)
 
@@ -146,7 +148,8 @@ pd.DataFrame({name: monthly(10_000_000, rent=rent) for name, rent in rents.items
 #
 # ### First: capacity
 #
-# Nobody asked whether the machine can do that many texts. **Capacity** is throughput × utilisation × hours × 3600.
+# Nobody asked whether the machine can do that many texts. **Capacity** is throughput × utilisation × hours × 3600,
+# over the peak factor (one, until the next section).
 # The same source that quotes the sum states these speeds for four sizes of model. **Decide, then run:** which of
 # them reach the break-even of the AWS machine, if it never rests?
 
