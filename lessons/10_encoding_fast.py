@@ -401,8 +401,8 @@ scratch.cleanup()
 #   `normalize_embeddings` matters for models that don't end in `Normalize`; `convert_to_tensor` and `show_progress_bar`
 #   are comfort; `encode(precision=...)`, which the second reading explains, rounds the finished vectors.
 # - **Explain**: similar lengths in a batch, then no padding at all, give the same vectors in less time; what packing
-#   adds, the ladder shows. What is near the machine's peak gains only from smaller numbers, and those want the right CPU
-#   and a retrieval check.
+#   adds, the ladder shows. What is near the machine's peak gains only from smaller numbers, and those want the right
+#   CPU and a retrieval check.
 # - **Encode**: chunks, written aside, synced and renamed, with a manifest. A crash costs one chunk at most.
 #
 # What was found on this machine, each sentence chosen by its result:

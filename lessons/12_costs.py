@@ -149,9 +149,8 @@ pd.DataFrame({name: monthly(10_000_000, rent=rent) for name, rent in rents.items
 # ### First: capacity
 #
 # Nobody asked whether the machine can do that many texts. **Capacity** is throughput × utilisation × hours × 3600,
-# over the peak factor (one, until the next section).
-# The same source that quotes the sum states these speeds for four sizes of model. **Decide, then run:** which of
-# them reach the break-even of the AWS machine, if it never rests?
+# over the peak factor (one, until the next section). The same source that quotes the sum states these speeds for four
+# sizes of model. **Decide, then run:** which of them reach the break-even of the AWS machine, if it never rests?
 
 # %%
 g5 = costs.price("AWS", "g5.xlarge")
