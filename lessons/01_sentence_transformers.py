@@ -365,24 +365,10 @@ look_alike = (pairs.gold == 0) & ~np.isin(pairs.kind, ["unrelated", "related"])
 means = (one * two).sum(axis=1)
 apart = metrics.estimate(lambda a, b, axis: a.mean(axis) - b.mean(axis), means[look_alike], means[pairs.gold == 1])
 at = {name: metrics.estimate(metrics.mean, each[:, 0] - each[:, depths.index(40)]) for name, each in gained.items()}
-told = [
-    claims.Claim(
-        "place",
-        "An answer at the head of a long text",
-        "the same one 40 words on",
-        "its cosine",
-        at,
-        ("higher", "lower"),
-    ),
-    claims.Claim(
-        "look-alikes",
-        "A pair of the same words and another meaning",
-        "a pair that says the same",
-        "its cosine",
-        {"the course's pairs": apart},
-        ("higher", "lower"),
-    ),
-]
+head, later, up = "An answer at the head of a long text", "the same one 40 words on", ("higher", "lower")
+alike, same = "A pair of the same words and another meaning", "a pair that says the same"
+told = [claims.Claim("place", head, later, "its cosine", at, up)]
+told += [claims.Claim("look-alikes", alike, same, "its cosine", {"the course's pairs": apart}, up)]
 if len(ndcg) == 2:
     small, large = ndcg.values()
     tries = {s: metrics.estimate(metrics.mean, large[s] - small[s]) for s in searches}

@@ -64,18 +64,16 @@ def known(score: float | None) -> str:
 
 family = [catalog.card(name) for name in names]
 small, base, large, m3 = family
-pd.DataFrame(
-    {
-        "dimensions": [c.dims for c in family],
-        "tokens": [c.max_tokens for c in family],
-        "parameters (M)": [f"{c.params_total / 1e6:.0f}" for c in family],
-        "pooling": [c.pooling for c in family],
-        "query instruction": ["yes" if c.prompts["query"] else "none" for c in family],
-        "MTEB(eng, v2)": [known(c.eng_v2_computed_mean_task) for c in family],
-        "MTEB(Multilingual, v2)": [known(c.multilingual_v2_computed_mean_task) for c in family],
-    },
-    index=names,
-)
+table = {
+    "dimensions": [c.dims for c in family],
+    "tokens": [c.max_tokens for c in family],
+    "parameters (M)": [f"{c.params_total / 1e6:.0f}" for c in family],
+    "pooling": [c.pooling for c in family],
+    "query instruction": ["yes" if c.prompts["query"] else "none" for c in family],
+    "MTEB(eng, v2)": [known(c.eng_v2_computed_mean_task) for c in family],
+    "MTEB(Multilingual, v2)": [known(c.multilingual_v2_computed_mean_task) for c in family],
+}
+pd.DataFrame(table, index=names)
 
 # %% [markdown]
 # This is how to load one without the course. The revision pins the weights; the prompts are part of the call,
@@ -235,17 +233,12 @@ sides = {
     "neither": {n: ndcg(*plain[n], s) for n, s in searches.items()},
     "query only": {n: ndcg(led[n][0], plain[n][1], s) for n, s in searches.items()},
     "documents only": {n: ndcg(plain[n][0], led[n][1], s) for n, s in searches.items()},
-    "both": {n: ndcg(*led[n], s) for n, s in searches.items()},
+    "both sides": {n: ndcg(*led[n], s) for n, s in searches.items()},
 }
 foreign = [
-    claims.Claim(
-        f"foreign-{side.split()[0]}",
-        f"MiniLM with BGE's instruction on {where}",
-        "MiniLM without it",
-        "nDCG@10",
-        difference(sides, side, "neither"),
-    )
-    for side, where in (("query only", "queries"), ("documents only", "documents"), ("both", "both sides"))
+    claims.Claim(f"foreign-{side.split()[0]}", f"MiniLM with BGE's instruction ({side})", "MiniLM without it", by, gain)
+    for side, by in dict.fromkeys(list(sides)[1:], "nDCG@10").items()
+    for gain in [difference(sides, side, "neither")]
 ]
 print(*foreign, sep="\n")
 table(sides)
@@ -261,21 +254,14 @@ table(sides)
 
 # %%
 if models.weights(bge).real:
+    asked = {n: bge.encode_query(list(s.queries.values())) for n, s in searches.items()}
+    bare = {n: both(bge.encode, s) for n, s in searches.items()}
     own = {
-        "query only": {
-            n: ndcg(bge.encode_query(list(s.queries.values())), both(bge.encode, s)[1], s) for n, s in searches.items()
-        },
-        "neither": {n: ndcg(*both(bge.encode, s), s) for n, s in searches.items()},
+        "query only": {n: ndcg(asked[n], bare[n][1], s) for n, s in searches.items()},
+        "neither": {n: ndcg(*bare[n], s) for n, s in searches.items()},
     }
-    print(
-        claims.Claim(
-            "bge-instruction",
-            "BGE with its instruction",
-            "BGE without it",
-            "nDCG@10",
-            difference(own, "query only", "neither"),
-        )
-    )
+    with_it = difference(own, "query only", "neither")
+    print(claims.Claim("bge-instruction", "BGE with its instruction", "BGE without it", "nDCG@10", with_it))
 else:
     print("not measured: these are not BGE's weights")
 

@@ -170,13 +170,11 @@ picture = axes.imshow(token_similarity, cmap="Greys", aspect="auto")
 axes.scatter(partner, range(len(partner)), s=170, marker="s", facecolors="none", edgecolors="#d55e00", linewidths=2)
 axes.set_xticks(range(len(tokens[1])), tokens[1], rotation=60, ha="right")
 axes.set_yticks(range(len(tokens[0])), tokens[0])
-axes.set_xlabel("passage tokens")
-axes.set_ylabel("query tokens")
-axes.set_title(f"{name}; orange frame: best partner of the query token")
+axes.set(xlabel="passage tokens", ylabel="query tokens", title=f"{name}; orange: best partner of a query token")
 figure.colorbar(picture, label="cosine of two token vectors")
 plt.show()
 matches = pd.DataFrame({"query token": tokens[0], "best partner": [tokens[1][i] for i in partner], "cosine": best})
-first, last = matches.loc[matches["cosine"].idxmax()], matches.loc[matches["cosine"].idxmin()]
+first, last = (matches.loc[end] for end in (matches["cosine"].idxmax(), matches["cosine"].idxmin()))
 print(f"best matched: '{first['query token']}' by '{first['best partner']}' ({first['cosine']:.3f});", end=" ")
 print(f"worst: '{last['query token']}' by '{last['best partner']}' ({last['cosine']:.3f})")
 matches.round(3).T
@@ -332,12 +330,9 @@ def tuned(where: str, seed: int) -> tuple[dict[str, float], np.ndarray, np.ndarr
 
 
 grid = [(a / 10, b / 10, (10 - a - b) / 10) for a in range(10, -1, -1) for b in range(11 - a)]
-drawn = {(where, seed): tuned(where, seed) for where in sets for seed in range(5)}
-gain = {f"{w}, half {s}": metrics.estimate(metrics.mean, to_dense) for (w, s), (_, to_dense, _) in drawn.items()}
-rows = {
-    f"{w}, half {s}": mix | {"to dense": d.mean(), "to the best kind": b.mean()}
-    for (w, s), (mix, d, b) in drawn.items()
-}
+drawn = {f"{where}, half {seed}": tuned(where, seed) for where in sets for seed in range(5)}
+gain = {name: metrics.estimate(metrics.mean, to_dense) for name, (_, to_dense, _) in drawn.items()}
+rows = {n: mix | {"to dense": d.mean(), "to the best kind": b.mean()} for n, (mix, d, b) in drawn.items()}
 pd.DataFrame(rows).T.round(3)
 
 # %% [markdown]

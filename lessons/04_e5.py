@@ -142,12 +142,8 @@ as_query, as_document = (
 )
 
 # %%
-changes = {
-    "none on both sides": ("", ""),
-    "none on the passage": ("query: ", ""),
-    "exchanged": ("passage: ", "query: "),
-    "query: on both sides": ("query: ", "query: "),
-}
+changes = {"none on both sides": ("", ""), "none on the passage": ("query: ", "")}
+changes |= {"exchanged": ("passage: ", "query: "), "query: on both sides": ("query: ", "query: ")}
 
 
 def ndcg(one: str, other: str, where: str) -> np.ndarray:
@@ -382,23 +378,19 @@ plt.show()
 # What was found, each sentence chosen by its result:
 
 # %%
+said = {"none": "without prefixes", "exchanged": "with its prefixes exchanged", "query": "with query: on both sides"}
+of = {"none": "none on both sides", "exchanged": "exchanged", "query": "query: on both sides"}
+own = "the same with the right ones"
 told = [
-    claims.Claim(f"prefix-{name}", f"{e5_name} {how}", "the same with the right ones", "nDCG@10", effects[change])
-    for name, how, change in (
-        ("none", "without prefixes", "none on both sides"),
-        ("exchanged", "with its prefixes exchanged", "exchanged"),
-        ("query", "with query: on both sides", "query: on both sides"),
-    )
+    claims.Claim(f"prefix-{name}", f"{e5_name} {how}", own, "nDCG@10", effects[of[name]])
+    for name, how in said.items()
     if models.weights(e5).real
 ]
 if e5_name in accuracy:
-    gain = {
-        lang: metrics.estimate(metrics.mean, accuracy[e5_name][lang] - accuracy["MiniLM"][lang])
-        for lang in accuracy["MiniLM"]
-    }
-    told.append(
-        claims.Claim("languages", e5_name, "MiniLM", "finding a sentence's English like", gain, unit="languages")
-    )
+    one, other = accuracy[e5_name], accuracy["MiniLM"]
+    gain = {lang: metrics.estimate(metrics.mean, one[lang] - other[lang]) for lang in other}
+    finding = "finding a sentence's English like"
+    told.append(claims.Claim("languages", e5_name, "MiniLM", finding, gain, unit="languages"))
 claims.recap(*told)
 
 # %% [markdown]

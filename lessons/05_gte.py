@@ -301,6 +301,8 @@ pair["causal"].save_pretrained(folder)
 AutoTokenizer.from_pretrained(bundled.minilm_folder()).save_pretrained(folder)
 with bundled.quiet():
     SentenceTransformer(modules=[Transformer(str(folder)), Pooling(64, "lasttoken")]).save_pretrained(str(folder))
+
+# %%
 (folder / "modeling_own.py").write_text(OWN_CODE, encoding="utf-8")
 config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
 config["auto_map"] = {"AutoModel": "modeling_own.BothWays"}
@@ -400,19 +402,14 @@ TASKS = {
     "same question": "Given a question, find other questions that ask the same",
     "contradiction": "Given a claim, find passages that contradict it",
 }
-passages = list(searches["the course's texts"].corpus.values())[:40]
-stored = instructed.encode_document(passages)
-rows = []
-for name, task in TASKS.items():
-    prompt = older.replace("{task}", task)
-    vector = instructed.encode_query(question, prompt=prompt)
-    best = instructed.similarity(vector, stored)[0].argsort(descending=True)[:10].tolist()
-    rows.append([name, vector, best, len(instructed.tokenizer.tokenize(prompt))])
-first = rows[0]
+stored = instructed.encode_document(list(searches["the course's texts"].corpus.values())[:40])
+prompts = {name: older.replace("{task}", task) for name, task in TASKS.items()}
+asked = [instructed.encode_query(question, prompt=prompt) for prompt in prompts.values()]
+best = [instructed.similarity(v, stored)[0].argsort(descending=True)[:10].tolist() for v in asked]
 table = {
-    "cosine with the first": [instructed.similarity(first[1], row[1]).item() for row in rows],
-    "of its ten best, the same": [len({*first[2]} & {*row[2]}) for row in rows],
-    "tokens of the instruction": [row[3] for row in rows],
+    "cosine with the first": [instructed.similarity(asked[0], v).item() for v in asked],
+    "of its ten best, the same": [len({*best[0]} & {*each}) for each in best],
+    "tokens of the instruction": [len(instructed.tokenizer.tokenize(p)) for p in prompts.values()],
 }
 pd.DataFrame(table, index=list(TASKS)).round(3)
 

@@ -200,10 +200,8 @@ vectors = dict(zip(sets, [(queries, documents), (queries, np.vstack([documents, 
 
 # %%
 rotated = bundled.pca(dims=384)
-turns = {
-    "plain slice": np.eye(384, dtype=np.float32),
-    "rotated by PCA": rotated[-2].linear.weight.detach().cpu().numpy().T,
-}
+turns = {"plain slice": np.eye(384, dtype=np.float32)}
+turns["rotated by PCA"] = rotated[-2].linear.weight.detach().cpu().numpy().T
 sizes = [384, 256, 192, 128, 96, 64, 48, 32]
 
 
@@ -236,8 +234,7 @@ for axes, turn in zip(panels, turns, strict=True):
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes[::2], [str(dims) for dims in sizes[::2]])
     axes.axhline(0, color="grey", linewidth=0.8)
-    axes.set_xlabel("dimensions kept (log scale)")
-    axes.set_title(turn)
+    axes.set(xlabel="dimensions kept (log scale)", title=turn)
 panels[0].set_ylabel("change of nDCG@10 from 384, 95% interval")
 panels[0].legend()
 plt.show()
@@ -284,23 +281,18 @@ def signs(vectors: np.ndarray) -> np.ndarray:
 
 
 # %%
-stored = {}
+stored, axes = {}, turns["rotated by PCA"]
 for where, (q, d) in vectors.items():
     ways = {
-        "int8, 384 bytes": unit(int8(d)) @ q.T,
-        "bits, query fp32, 48 bytes": signs(d) @ q.T,
-        "bits on both sides, 48 bytes": signs(d) @ signs(q).T,
+        "int8, 384 bytes": (q, int8(d)),
+        "bits, query fp32, 48 bytes": (q, signs(d)),
+        "bits on both sides, 48 bytes": (signs(q), signs(d)),
+        "rotated, bits on both sides, 48 bytes": (signs(q @ axes), signs(d @ axes)),
     }
-    axes = turns["rotated by PCA"]
-    ways["rotated, bits on both sides, 48 bytes"] = signs(d @ axes) @ signs(q @ axes).T
-    for way, scores in ways.items():
-        found = sets[where]
-        run = {
-            n: dict(zip(found.corpus, row, strict=True))
-            for n, row in zip(found.queries, scores.T.tolist(), strict=True)
-        }
-        each = metrics.per_query(run, found.qrels)["ndcg@10"]
-        stored.setdefault(way, {})[where] = metrics.estimate(metrics.mean, each - curve["plain slice", 384, where])
+    for way, both in ways.items():
+        each = benchmark.ndcg(sets[where], *(unit(v).astype(np.float32) for v in both))
+        lost = each - curve["plain slice", 384, where]
+        stored.setdefault(way, {})[where] = metrics.estimate(metrics.mean, lost)
 pd.DataFrame(stored).T.rename_axis("change of nDCG@10 from fp32, 1536 bytes")
 
 # %% [markdown]
@@ -337,6 +329,7 @@ def by_document(scores: np.ndarray, which: np.ndarray) -> np.ndarray:
     return np.stack([scores[:, which & (owner == i)].max(axis=1) for i in range(len(whole))], axis=1)
 
 
+# %%
 every, first = np.ones(len(flat), dtype=bool), np.diff(owner, prepend=-1) > 0
 relevant = np.array([[d in long.qrels[q] for d in long.corpus] for q in long.queries])
 best = by_document(of_passages, every)
@@ -413,39 +406,21 @@ plt.show()
 
 # %%
 def drawn(one: str, other: str, which: np.ndarray = where != "") -> dict[str, metrics.Estimate]:
-    """The difference of two ways, with documents drawn again."""
     apart = np.where(which, results[one] - results[other], np.nan)
     each = [np.nanmean(apart[relevant[:, i]]) for i in range(len(whole)) if which[relevant[:, i]].any()]
     return {"the long documents": metrics.estimate(metrics.mean, np.array(each))}
 
 
-def dims(turn: str, size: int) -> dict[str, metrics.Estimate]:
-    return {name: change(turn, size, name) for name in sets}
-
-
+short = {turn: {name: change(turn, 128, name) for name in sets} for turn in turns}
+late, summed = drawn("best passage", "truncated", where != "beginning"), "truncated + best passage"
+uncut, fp32, bits = "MiniLM in full", "MiniLM in fp32", "bits on both sides, 48 bytes"
 claims.recap(
-    claims.Claim("slice-128", "MiniLM cut to 128 of 384", "MiniLM in full", "nDCG@10", dims("plain slice", 128)),
-    claims.Claim(
-        "pca-128", "MiniLM turned by PCA and cut to 128", "MiniLM in full", "nDCG@10", dims("rotated by PCA", 128)
-    ),
-    claims.Claim("int8", "MiniLM in int8", "MiniLM in fp32", "nDCG@10", stored["int8, 384 bytes"]),
-    claims.Claim(
-        "bits", "MiniLM in bits on both sides", "MiniLM in fp32", "nDCG@10", stored["bits on both sides, 48 bytes"]
-    ),
-    claims.Claim(
-        "late-answers",
-        "Where the answer isn't early, the best passage",
-        "the truncated document",
-        "nDCG@10",
-        drawn("best passage", "truncated", where != "beginning"),
-    ),
-    claims.Claim(
-        "sum",
-        "Truncated and best passage together",
-        "the best passage alone",
-        "nDCG@10",
-        drawn("truncated + best passage", "best passage"),
-    ),
+    claims.Claim("slice-128", "MiniLM cut to 128 of 384", uncut, "nDCG@10", short["plain slice"]),
+    claims.Claim("pca-128", "MiniLM turned by PCA and cut to 128", uncut, "nDCG@10", short["rotated by PCA"]),
+    claims.Claim("int8", "MiniLM in int8", fp32, "nDCG@10", stored["int8, 384 bytes"]),
+    claims.Claim("bits", "MiniLM in bits on both sides", fp32, "nDCG@10", stored[bits]),
+    claims.Claim("late-answers", "Where the answer isn't early, passages", "truncation", "nDCG@10", late),
+    claims.Claim("sum", "Both together", "passages alone", "nDCG@10", drawn(summed, "best passage")),
 )
 
 # %% [markdown]

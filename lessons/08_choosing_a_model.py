@@ -250,14 +250,8 @@ for branch, (name, need) in BRANCHES.items():
     better = found[(found[need.benchmark] >= mine + LEAD) & (found["float32 weights (MB)"] <= size)]
     told = [f"{n.split('/')[1]} {r.iloc[0]:.2f}, {r['zero-shot (%)']:.0f}%" for n, r in better.head(2).iterrows()]
     rows[branch] = (name, need.benchmark, mine, len(better), "; ".join(told).replace("nan%", "unknown") or "none")
+columns = ["the old answer", "benchmark", "its score", "better ones", "best two: score, zero-shot share"]
 with pd.option_context("display.max_colwidth", None):
-    columns = [
-        "the old answer",
-        "benchmark",
-        "its score",
-        "better ones",
-        "the best two of them: score, zero-shot share",
-    ]
     display(pd.DataFrame.from_dict(rows, orient="index", columns=columns))
 
 # %% [markdown]
@@ -285,6 +279,9 @@ print("not measured, no real weights here:", ", ".join(found.keys() - candidates
 whole = data.retrieval()
 short = {document: " ".join(text.split()[:25]) for document, text in whole.corpus.items()}
 hard = data.Dataset("retrieval", retrieval=replace(whole, corpus=short))
+print(f"{len(whole.queries)} queries; documents cut to 25 words, to be quick")
+
+# %%
 values = [benchmarks.evaluate(model, hard)[1]["ndcg@10"] for model in candidates.values()]
 compared = comparing.compare(comparing.of_queries(np.array(values)))
 timed = speed.measure(candidates, list(hard.texts), budget_s=20)

@@ -255,6 +255,7 @@ def described(name: str, kind: str, main_score: str) -> TaskMetadata:
     return TaskMetadata(name=name, description="Data of the course.", dataset=origin, **kinds)
 
 
+# %%
 class CourseSTS(AbsTaskSTS):
     """The course's pairs as an mteb task: 1 is similar, 0 is not."""
 

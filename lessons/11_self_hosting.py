@@ -168,6 +168,8 @@ ways = {
     "16, sorted": by_count(sorted(waiting), 16),
     "1024 tokens, sorted": [[waiting[i] for i in batch] for batch in encode.batches(waiting, token_budget=1024)],
 }
+
+# %%
 rectangles = {way: [max(batch) * len(batch) for batch in batches] for way, batches in ways.items()}
 padding = {
     "calls": {way: len(sizes) for way, sizes in rectangles.items()},
@@ -208,6 +210,7 @@ def simulate(share: float, max_wait: float, seed: int = 0) -> tuple[float, float
     return float(np.quantile(stays, 0.95)), 1 - len(stays) / len(work)
 
 
+# %%
 shares = [0.5, 0.7, 0.9, 1.0, 1.1, 1.3]
 queues = {"no limit": np.inf, "limit": 2.0}
 simulated = {name: [simulate(share, wait) for share in shares] for name, wait in queues.items()}
@@ -251,6 +254,7 @@ def post(http: httpx.Client, headers: dict, **body: object) -> httpx.Response:
     return http.post("/v1/embeddings", json={"model": "all-MiniLM-L6-v2"} | body, headers=headers)
 
 
+# %%
 with serving("helpers.server:create_app", "--factory", EMBED_API_KEYS=KEY, EMBED_MAX_WAIT_S="2", **on_cpu) as server:
     rows = [load_test(server, sent, n, route="/v1/embeddings", field="input", headers=headers) for n in STEPS]
     with httpx.Client(base_url=server[0], timeout=60, trust_env=False) as http, ThreadPoolExecutor(40) as pool:
@@ -263,7 +267,6 @@ with serving("helpers.server:create_app", "--factory", EMBED_API_KEYS=KEY, EMBED
         metric_lines = http.get("/metrics", headers=headers).text.splitlines()
         client = openai.OpenAI(base_url=f"{server[0]}/v1", api_key=KEY, max_retries=0, http_client=http)
         by_client = client.embeddings.create(model="all-MiniLM-L6-v2", input=["Where are the keys?"])
-helper_load = pd.DataFrame(rows).set_index("clients")
 own = minilm.encode(["Where are the keys?"], normalize_embeddings=True)[0]
 print(f"openai's client: cosine with our own vector {own @ np.array(by_client.data[0].embedding):.6f}, ", end="")
 print(f"usage {by_client.usage.total_tokens} tokens")
@@ -295,6 +298,7 @@ if 429 not in statuses:
 # second are those of both together.
 
 # %%
+helper_load = pd.DataFrame(rows).set_index("clients")
 figure, panels = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
 for axes, column in zip(panels, ("texts/CPU-s", "p90 (ms)"), strict=True):
     axes.plot(small_load.index, small_load[column], marker="o", color="#d55e00", label="small app")
@@ -391,10 +395,11 @@ SHOW += ["bge-m3", "Qwen3-Embedding-0.6B", "Qwen3-Embedding-4B", "Qwen3-Embeddin
 columns = ["model", "dims", "parameters_m", "weights_mb", "bf16_mb", "peak_mb", "tokens_per_s", "time"]
 one = machine.iloc[0]
 print(f"{one['hardware']}, {one['threads']} thread, texts of {one['tokens']} tokens; weights_mb and peak_mb in float32")
-print("No GPU was measured: don't size one by this table. Lesson 12 has published speeds of one.")
 machine[machine["model"].isin(SHOW)].sort_values("parameters")[columns].set_index("model").round(0)
 
 # %% [markdown]
+# No GPU was measured: don't size one by this table; lesson 12 has published speeds of one.
+#
 # One width, and a wide range of sizes and speeds. Memory follows the parameters and their `dtype`: in 16 bits, as a GPU
 # runs them, the weights take half of what float32 does. Speed follows the layers and their width. Compare bge-small and
 # multilingual-e5-small: as many layers, as wide, nearly as fast, and the one several times the size of the other, by a

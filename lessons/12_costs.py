@@ -15,7 +15,7 @@
 
 # %% tags=["parameters"]
 texts_per_month: float = 100e6  # the volume to plan for
-tokens_per_s: float = 60_000.0  # what one machine does; about what is published for a large model on an L4
+tokens_per_s: float = 60_000.0  # of one machine; near the fastest server published for a large model on an L4
 peak_factor: float = 3.0  # the busiest rate over the mean rate
 engineering_hours: float = 10.0  # a month, to keep the service running
 usd_per_engineering_hour: float = 100.0  # your own figure; this one is an assumption
@@ -155,6 +155,13 @@ pd.DataFrame({name: monthly(10_000_000, rent=rent) for name, rent in rents.items
 # %%
 g5 = costs.price("AWS", "g5.xlarge")
 quoted = {"small": 500, "base": 200, "large": 100, "7B": 20}  # texts/s, of 100 tokens
+
+
+def even(fleet: Fleet, offer: catalog.Price) -> str:
+    """The break-even volume in texts a month, or "never"."""
+    return costs.millions(fleet.break_even(offer.price_usd).texts_per_month)
+
+
 for size, rate in quoted.items():
     fleet = Fleet(g5.price_usd, rate * 100, 100)
     assert np.isclose(fleet.capacity_texts_per_month, rate * 730 * 3600)
@@ -168,6 +175,7 @@ for size, rate in quoted.items():
 # because an encoder computes tokens: a machine that does twice the texts of half the length is no faster.
 
 # %%
+l4 = costs.price("Hugging Face Inference Endpoints", "aws nvidia-l4")
 published = pd.read_csv(catalog.FACTS / "published_speed.csv").query("hardware.str.startswith('NVIDIA L4')")
 slow, fast = published.tokens_per_s.min(), published.tokens_per_s.max()
 said = f"{slow / 100 / quoted['large']:.1f} to {fast / 100 / quoted['large']:.1f}"
@@ -180,25 +188,21 @@ published[["model", "engine", "dtype", "tokens_per_s", "date"]].style.hide(axis=
 # measurement: a small model leaves a GPU waiting for the tokenizer.) The same verdicts again, for a rented L4.
 
 # %%
-l4 = costs.price("Hugging Face Inference Endpoints", "aws nvidia-l4")
 sizes = {"small": "bge-small-en-v1.5", "base": "bge-base-en-v1.5", "large": "bge-large-en-v1.5"}
 sizes["7B"] = "Qwen3-Embedding-8B"
-share = {
-    name: catalog.card("bge-large-en-v1.5").flop_per_token / catalog.card(name).flop_per_token
-    for name in sizes.values()
-}
+flop = {name: catalog.card(name).flop_per_token for name in sizes.values()}
+share = {name: flop["bge-large-en-v1.5"] / each for name, each in flop.items()}
 rows = {}
 for size, name in sizes.items():
     speeds = [quoted[size] * 100.0, *(speed * share[name] for speed in (slow, fast))]
-    found = [Fleet(l4.price_usd, speed, 100).break_even(small.price_usd) for speed in speeds]
-    rows[name] = (*(f"{speed:,.0f}" for speed in speeds), *(costs.millions(each.texts_per_month) for each in found))
+    found = [even(Fleet(l4.price_usd, speed, 100), small) for speed in speeds]
+    rows[name] = (*(f"{speed:,.0f}" for speed in speeds), *found)
 columns = pd.MultiIndex.from_product([("tokens/s", "break-even, texts a month"), ("quoted", "slowest", "fastest")])
-table = pd.DataFrame.from_dict(rows, orient="index").set_axis(columns, axis=1)
 won = sum(row[3] == "never" != row[4] for row in rows.values())
 open_ = sum(row[4] == "never" != row[5] for row in rows.values())
 print(f"{l4.name}, ${l4.price_usd} an hour, against {small.item}, of {len(rows)} models:")
 print(f"{won} pay at the slowest published speed and not at the quoted; {open_} only on the fastest server")
-table
+pd.DataFrame.from_dict(rows, orient="index").set_axis(columns, axis=1)
 
 # %% [markdown]
 # So ask of each verdict on a GPU whose speed it takes, and which server runs there.
@@ -229,15 +233,12 @@ cases = {
     "and committed for a year": (committed_share, busy | less | {"peak_factor": 1.0}),
     "or on spot machines": (spot_share, busy | less | {"peak_factor": 1.0, "spare_machines": 2}),
 }
+
+# %%
 fleets = {name: Fleet(l4.price_usd * share_, tokens_per_s, 100, **more) for name, (share_, more) in cases.items()}
 capacity = {name: costs.millions(f.capacity_texts_per_month) for name, f in fleets.items()}
-even = {
-    f"break-even, {offer.item}": {
-        n: costs.millions(f.break_even(offer.price_usd).texts_per_month) for n, f in fleets.items()
-    }
-    for offer in (small, large)
-}
-pd.DataFrame({"a machine does": capacity} | even)
+evens = {f"break-even, {o.item}": {name: even(f, o) for name, f in fleets.items()} for o in (small, large)}
+pd.DataFrame({"a machine does": capacity} | evens)
 
 # %% [markdown]
 # Cost against volume. Each step of the solid lines is another machine; just above a step, the API can be cheaper
@@ -311,16 +312,9 @@ for name in ("all-MiniLM-L6-v2", "bge-small-en-v1.5", "bge-base-en-v1.5", "bge-l
     a_core = speeds[catalog.card(name).hub_id]
     fleet = Fleet(cpu.price_usd, cores * a_core, tokens, utilisation=0.6, peak_factor=peak_factor)
     machines = int(np.ceil(texts_per_month / fleet.capacity_texts_per_month))
-    rows[name] = (
-        round(a_core),
-        machines,
-        *(costs.millions(fleet.break_even(o.price_usd).texts_per_month) for o in (small, large)),
-    )
-pd.DataFrame.from_dict(
-    rows,
-    orient="index",
-    columns=["tokens/s a core", "machines for the volume", *(f"break-even, {o.item}" for o in (small, large))],
-)
+    rows[name] = (round(a_core), machines, even(fleet, small), even(fleet, large))
+columns = ["tokens/s a core", "machines for the volume", *(f"break-even, {o.item}" for o in (small, large))]
+pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 # %% [markdown]
 # The machine has another processor than the one that was measured, so the sum is a method, not a quotation. And "a CPU
@@ -365,11 +359,8 @@ for name, drawn in draws.items():
     never, single = drawn.machines.isna().mean(), (drawn.machines == 1).mean()
     usd = "{:g} to {:g}".format(*groups[name])
     rows[name] = (usd, middle, f"{low} to {high}", f"{never:.0%}", f"{single:.0%}")
-pd.DataFrame.from_dict(
-    rows,
-    orient="index",
-    columns=["usd per 1M tokens", "median break-even", "95% of the draws", "never", "on one machine"],
-)
+columns = ["usd per 1M tokens", "median break-even", "95% of the draws", "never", "on one machine"]
+pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 # %% [markdown]
 # "Never" is the share of draws in which no number of machines pays. The rest of the section looks at the group in
@@ -388,7 +379,8 @@ figure
 # ## Your own numbers
 #
 # In a running notebook, the next cell shows sliders over a sentence and a figure. The cell after it gives the same
-# for the parameters at the top, without sliders, so that it can be read on paper too.
+# for the parameters at the top, without sliders, so that it can be read on paper too. It takes the machine's list
+# price and counts all engineering on your side: the API's own hours and a commitment would move it as above.
 
 # %%
 offers = {f"{p.name}, list": p.price_usd for p in catalog.prices() if p.kind == "api" and p.price_usd}
@@ -413,8 +405,10 @@ figure
 # - **Privacy**: texts need not leave your network, which some contracts and laws ask for. On a rented machine they
 #   are still in somebody's data centre, and logs and backups of your own can leak as well.
 # - **Limits**: no provider's rate limit, but the capacity above is one. Beyond it, requests wait or are refused.
-# - **Control**: pinned weights don't change and aren't withdrawn. An index built with a model that is withdrawn has
-#   to be embedded again, and that is a cost too.
+# - **Control**: pinned weights don't change and aren't withdrawn. Google's `text-embedding-004` was announced in July
+#   2025 to end and shut down on 14 January 2026
+#   ([Google's announcement](https://developers.googleblog.com/en/gemini-embedding-available-gemini-api/)): every index
+#   built with it had to be embedded again, and that is a cost too. Lesson 19 does such a change.
 # - **Latency and fine-tuning**: close to your data, and with weights that you may train further.
 #
 # And a middle way: an open model, bought by the token, keeps the way home open, since the same weights can be run

@@ -14,7 +14,7 @@
 
 # %% tags=["parameters"]
 every: int = 4  # the corpus is every 4th of the course's texts
-tokens_per_s: float = 60_000.0  # of one rented L4; about what is published for a large model, see lesson 12
+tokens_per_s: float = 60_000.0  # of one rented L4; near the fastest server published for a large model, lesson 12
 startup_s: float = 300.0  # boot, image, weights, joining the cluster; an assumption
 redone_share: float = 0.05  # of the work, after failures and lost machines; an assumption
 spot_share: float = 0.4  # of the list price, for machines that may be taken away; an assumption, look it up
@@ -303,10 +303,7 @@ for (name, job), colour, style in zip(sizes.items(), ("#0072b2", "#d55e00", "#00
     right.plot(counts, [job.usd(int(m)) for m in counts], style, color=colour, label=name)
 left.axhline(startup_s / 3600, color="grey", linestyle=":", label="start-up")
 for axes, what in ((left, "hours"), (right, "US dollars")):
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("machines (log scale)")
-    axes.set_ylabel(f"{what} (log scale)")
+    axes.set(xscale="log", yscale="log", xlabel="machines (log scale)", ylabel=f"{what} (log scale)")
     axes.legend(fontsize=8)
     axes.grid(alpha=0.25)
 plt.show()

@@ -14,7 +14,7 @@
 
 # %% tags=["parameters"]
 models: str = "bundled"  # names with commas, also name@unpadded, @openvino-int8, ...; the first is the reference
-dataset: str = "course"  # or "docstrings", a table, BEIR or TREC files, texts alone, mteb:NAME, hf:org/name@revision
+dataset: str = "course"  # "docstrings", a table, BEIR or TREC, texts, pairs-from:TEXTS, mteb:NAME, hf:org/name@revision
 columns: str = "auto"  # which column is which, where names don't tell; the README has the form
 encoding: str = "auto"  # of the file, where it isn't UTF-8, such as cp1252
 limit: str = "auto"  # how many pairs, documents or texts to draw from a large set; auto takes all
@@ -65,8 +65,9 @@ if report.unavailable:
 # %% [markdown] tags=["lesson"]
 # ## Quality against speed
 #
-# **Before you look:** which models does nothing else beat? A point that is hollow stands on the front only because
-# these data and rounds don't tell it apart from one that is ahead by its numbers at both.
+# The **front** holds the models that no other is told to beat at both. **Before you look:** which will they be? A
+# point that is hollow stands on the front only because these data and rounds don't tell it apart from one that is
+# ahead by its numbers at both.
 
 # %%
 figure, shown = plots.pareto(report) if report.judged else plots.alike(report)

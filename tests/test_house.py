@@ -21,6 +21,7 @@ ROOMS = (
     "models",
     "encode",
     "measure",
+    "search",
     "costs",
     "choosing",
     "server",
@@ -66,14 +67,14 @@ def test_every_room_has_its_place_and_no_arrow_points_up() -> None:
     assert not upwards
 
 
-def test_there_are_few_floors_and_fewer_than_42_arrows() -> None:
+def test_there_are_few_floors_and_fewer_than_45_arrows() -> None:
     """The exercises, which may use every room, aren't counted."""
     down = [arrow for arrow in arrows() if arrow[0] != "exercises"]
     floor: dict[str, int] = {}
     for name in ROOMS[:-1]:
         floor[name] = 1 + max((floor[to] for here, to in down if here == name), default=0)
     print(f"{len(floor)} rooms on {max(floor.values())} floors with {len(down)} arrows")
-    assert len(down) < 42 and max(floor.values()) <= 7
+    assert len(down) < 45 and max(floor.values()) <= 7
 
 
 def test_imports_run_along_the_picture_in_contributing_and_no_arrow_of_it_is_idle() -> None:

@@ -66,6 +66,23 @@ def test_an_mteb_task_of_graded_pairs_is_read(monkeypatch: pytest.MonkeyPatch) -
     assert pairs is not None and pairs.graded and pairs.gold.tolist() == [4.5, 1.0]
 
 
+@pytest.mark.parametrize(("splits", "judged"), [(["dev", "test"], "test"), (["dev", "other"], "dev")])
+def test_a_task_is_judged_on_its_test_split_where_it_has_one(
+    monkeypatch: pytest.MonkeyPatch, splits: list[str], judged: str
+) -> None:
+    task = mteb.get_task("STSBenchmark")
+    rows = {
+        s: datasets.Dataset.from_dict({"sentence1": [s, s], "sentence2": ["a", "b"], "score": [2.0, 5.0]})
+        for s in splits
+    }
+    monkeypatch.setattr(mteb, "get_task", lambda name: task)
+    monkeypatch.setattr(task, "metadata", task.metadata.model_copy(update={"eval_splits": splits}))
+    monkeypatch.setattr(task, "load_data", lambda **_: setattr(task, "dataset", datasets.DatasetDict(rows)))
+    found = data.read("mteb:STSBenchmark")
+    assert found.pairs is not None and found.pairs.sentence1 == (judged, judged)
+    assert any(f"judged on the split '{judged}'" in note for note in found.notes)
+
+
 def test_pair_classification_in_the_lists_of_one_row_is_unfolded(monkeypatch: pytest.MonkeyPatch) -> None:
     task = mteb.get_task("SprintDuplicateQuestions")
     rows = datasets.Dataset.from_dict({"sentence1": [["a", "c"]], "sentence2": [["b", "d"]], "labels": [[1, 0]]})
@@ -134,4 +151,4 @@ def test_near_duplicates_are_dropped_and_texts_that_share_little_stay() -> None:
 
     text = "returns the mean of the values along the axis that was asked for and keeps the type of the input"
     other = "draws a figure with one panel for each model and saves it under the name that was given before"
-    assert mined._distinct([text, text.replace("mean", "median"), other]) == [True, False, True]
+    assert mined.distinct([text, text.replace("mean", "median"), other]) == [True, False, True]

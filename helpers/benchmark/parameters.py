@@ -8,6 +8,7 @@ from IPython import get_ipython
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from helpers import bundled
+from helpers.benchmark.entrants import BM25
 from helpers.errors import CourseError, nearest
 from helpers.models import Source
 
@@ -17,7 +18,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    models: tuple[str, ...] = tuple(bundled.MODELS)
+    models: tuple[str, ...] = (*bundled.MODELS, BM25)
     dataset: str = "course"
     columns: dict[str, str] | str | None = None
     encoding: str | None = None
@@ -37,11 +38,11 @@ class Settings(BaseModel):
     @field_validator("models", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
-        """A list of names, or one text with commas; "bundled" stands for every bundled model."""
+        """A list of names, or one text with commas; "bundled" stands for every bundled model, and BM25."""
         if not isinstance(value, str | list | tuple):
             raise ValueError("give names with commas between, or a list of names")
         parts = value.split(",") if isinstance(value, str) else value
-        found = [n for part in parts for n in (bundled.MODELS if part == "bundled" else [str(part).strip()])]
+        found = [n for part in parts for n in ((*bundled.MODELS, BM25) if part == "bundled" else [str(part).strip()])]
         return tuple(dict.fromkeys(name for name in found if name))
 
     @field_validator("device", "dtype", "quality", "columns", "encoding", "limit", mode="before")

@@ -161,15 +161,16 @@ def similarities(report: Report) -> tuple[Figure, pd.DataFrame]:
             f"'{report.dataset}' has no pairs with labels 0 and 1, so there are no two groups to compare."
         )
     label = np.array(report.data.gold)
+    results = [r for r in report.results if r.similarities]  # BM25 has none
     figure, drawn = plt.subplots(
-        len(report.results), 1, figsize=(8, 1 + 1.3 * len(report.results)), sharex=True, layout="constrained"
+        len(results), 1, figsize=(8, 1 + 1.3 * len(results)), sharex=True, layout="constrained"
     )
     plt.close(figure)
     panels = np.atleast_1d(drawn)
-    lowest = min(min(r.similarities or (0.0,)) for r in report.results)
+    lowest = min(min(r.similarities or (0.0,)) for r in results)
     bins = np.linspace(min(lowest, 0.0), 1.0, 41)
     rows = []
-    for axes, result in zip(panels, report.results, strict=True):
+    for axes, result in zip(panels, results, strict=True):
         similarity = np.array(result.similarities)
         row: dict[str, str | float] = {"model": result.name}
         for name, value, colour in (("similar", 1, SIMILAR), ("dissimilar", 0, DISSIMILAR)):

@@ -307,7 +307,10 @@ def scores(report: Report) -> pd.DataFrame:
         shown = shown.assign(**{f"tau with {n}": taus[:, n - 1].round(3) for n in full["number"]})
     for name, title in MEASURES.items():
         if name in full:
-            shown[title] = [interval(r[name], r[f"{name}_low"], r[f"{name}_high"]) for _, r in full.iterrows()]
+            shown[title] = [
+                "none" if np.isnan(r[name]) else interval(r[name], r[f"{name}_low"], r[f"{name}_high"])
+                for _, r in full.iterrows()
+            ]
     return shown.assign(dims=full["dims"], weights=full["weights"])
 
 

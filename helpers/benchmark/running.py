@@ -25,6 +25,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import semantic_search
 
 from helpers import data, files, models
+from helpers.benchmark.entrants import Entrant, counter, entrant
 from helpers.benchmark.large import expected_s, refuse_hours
 from helpers.benchmark.parameters import Settings
 from helpers.benchmark.progress import Progress
@@ -146,8 +147,12 @@ class _Session:
 
     def look_up(self, name: str) -> None:
         """Note a name that nothing can be loaded by, and say so, before any model is run."""
+        beside = entrant(name)
         try:
-            way(name, self.settings.source)
+            if beside:
+                beside.suits(self.dataset, self.settings.quality)
+            if not beside or beside.model:
+                way(beside.model if beside else name, self.settings.source)
         except CourseError as reason:
             self.unavailable[name] = str(reason)
             self.say(f"{self.head(name)}: left out. {reason}")
@@ -226,14 +231,17 @@ class _Session:
     def load(self, name: str) -> tuple[SentenceTransformer, float]:
         """A model, held if there is room for it beside the others, and the seconds that loading took."""
         self.begin(f"{self.head(name)}: loading")
-        start = time.perf_counter()
-        model = models.load(
-            name,
-            source=self.settings.source,
-            device=self.settings.device,
-            dtype=self.settings.dtype,
-            trust_remote_code=self.settings.trust_remote_code,
-        )
+        start, beside = time.perf_counter(), entrant(name)
+        if beside and not beside.model:
+            model = counter()
+        else:
+            model = models.load(
+                beside.model if beside else name,
+                source=self.settings.source,
+                device=self.settings.device,
+                dtype=self.settings.dtype,
+                trust_remote_code=self.settings.trust_remote_code,
+            )
         spent = time.perf_counter() - start
         weights = models.weights(model)
         if not weights.real:
@@ -257,7 +265,7 @@ class _Session:
             total = len(self.dataset.texts)
             count.told = lambda done: self.state(f"{self.head(name)}: encoding {min(done, total)} of {total} texts")
             scores, per_query, similarities = evaluate(
-                model, self.dataset, batch_size=self.settings.batch_size, seed=self.settings.seed
+                model, self.dataset, batch_size=self.settings.batch_size, seed=self.settings.seed, beside=entrant(name)
             )
         return Scored(
             name=name,
@@ -381,12 +389,19 @@ def counted(model: SentenceTransformer) -> Iterator[_Count]:
         handle.remove()
 
 
-def evaluate(model: SentenceTransformer, dataset: data.Dataset, *, batch_size: int = 32, seed: int = 0) -> Scores:
+def evaluate(
+    model: SentenceTransformer,
+    dataset: data.Dataset,
+    *,
+    batch_size: int = 32,
+    seed: int = 0,
+    beside: Entrant | None = None,
+) -> Scores:
     """Every score of a model on a dataset, the values a query behind them, and the (n,) similarities of its pairs.
 
     Each distinct text is encoded once: sentences of pairs without a prompt, queries and documents
     with theirs. Similarity is cosine. Texts that nobody judged have no score, but the similarities of up to `ANCHORS`
-    drawn texts to each other one of `DRAWN`.
+    drawn texts to each other one of `DRAWN`. With BM25 `beside` (or alone) only retrieval is scored.
 
     Raises:
         CourseError: a vector isn't finite; names the text.
@@ -404,7 +419,7 @@ def evaluate(model: SentenceTransformer, dataset: data.Dataset, *, batch_size: i
         vectors = unit(model.encode, texts)
         other = ~np.eye(len(texts), dtype=bool)[:ANCHORS]
         similarities = (vectors[:ANCHORS] @ vectors.T)[other].astype(np.float64)
-    if dataset.pairs:
+    if dataset.pairs and not beside:
         pairs = dataset.pairs
         distinct = {text: row for row, text in enumerate(dict.fromkeys((*pairs.sentence1, *pairs.sentence2)))}
         vectors = unit(model.encode, list(distinct))
@@ -413,10 +428,14 @@ def evaluate(model: SentenceTransformer, dataset: data.Dataset, *, batch_size: i
         scores |= metrics.pair_scores(similarities, pairs.gold, graded=pairs.graded, seed=seed)
     if dataset.retrieval:
         search = dataset.retrieval
-        distinct = {text: row for row, text in enumerate(dict.fromkeys(search.corpus.values()))}
-        queries = unit(model.encode_query, list(search.queries.values()))
-        documents = unit(model.encode_document, list(distinct))[[distinct[t] for t in search.corpus.values()]]
-        found = retrieve(search, queries, documents)
+        found: dict[str, dict[str, float]] = {}
+        if not beside or beside.model:
+            distinct = {text: row for row, text in enumerate(dict.fromkeys(search.corpus.values()))}
+            queries = unit(model.encode_query, list(search.queries.values()))
+            documents = unit(model.encode_document, list(distinct))[[distinct[t] for t in search.corpus.values()]]
+            found = retrieve(search, queries, documents)
+        if beside:
+            found = beside.run(found, search)
         scores |= metrics.retrieval_scores(found, search.qrels, seed=seed)
         per_query = {name: tuple(v.tolist()) for name, v in metrics.per_query(found, search.qrels).items()}
     return scores, per_query, similarities

@@ -11,6 +11,7 @@ from helpers.data.layouts import read_parts, read_path
 from helpers.data.mined import docstrings
 from helpers.data.names import Reading, mapping
 from helpers.data.rows import jsonl_rows
+from helpers.data.structured import read_pairs_from
 from helpers.errors import CourseError
 
 DATASETS = Path(__file__).parent.parent / "datasets"
@@ -82,6 +83,7 @@ def read(
     Args:
         source: "course", "codes" or "docstrings"; "mteb:SciFact"; "hf:org/name@revision"; a file (CSV, TSV, JSONL,
             JSON, Parquet, a text a line; each also .gz); or a folder (BEIR, MS MARCO, TREC, shards, splits, texts).
+            "pairs-from:" before a path makes a search of texts without labels, their titles asking for them.
         columns: role -> column, where the names are none of the usual ones; see `names.ROLES`. Also as a text:
             "query=frage, text=inhalt".
         encoding: of text files that are neither UTF-8 nor UTF-16 with its mark.
@@ -109,6 +111,8 @@ def _read(source: str, reading: Reading) -> Dataset:
     if source.partition(":")[0] == "docstrings":
         return Dataset(source, retrieval=docstrings(source.partition(":")[2] or "test"))
     scheme, _, name = source.partition(":")
+    if name and scheme == "pairs-from":
+        return read_pairs_from(name, reading)
     if name and scheme in ("mteb", "hf"):
         from helpers.data import hubs
 

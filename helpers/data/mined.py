@@ -126,7 +126,7 @@ def build() -> dict[str, Any]:
                 seen.add(query)
                 kept.append(row)
         rows += kept
-    keep = _distinct([row["document"] for row in rows])
+    keep = distinct([row["document"] for row in rows])
     for row, stays in zip(rows, keep, strict=True):
         dropped[f"{row['package']}: near-duplicate"] += not stays
     return {
@@ -180,7 +180,7 @@ def _cut(text: str) -> tuple[str, str] | None:
     return None if any("\0" in side or not side.isprintable() for side in made) else made
 
 
-def _distinct(documents: list[str]) -> list[bool]:
+def distinct(documents: list[str]) -> list[bool]:
     """For each document whether it stays: it does where none that stays before it is a near-duplicate."""
     import numpy as np
     from sklearn.feature_extraction.text import HashingVectorizer

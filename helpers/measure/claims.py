@@ -21,6 +21,7 @@ MIME = "application/vnd.embedding-course.claims+json"
 MARGIN = 0.02
 POWER = 0.8
 FEW = 3  # tries that a sentence lists one by one
+FASTER: dict[str, Any] = {"words": ("faster", "slower"), "neutral": 1}  # what a claim about a ratio of speeds has
 
 
 @dataclass(frozen=True)

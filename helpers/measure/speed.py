@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from helpers.encode.batching import TOKEN_BUDGET, batches
 from helpers.encode.tokens import token_counts
 from helpers.errors import CourseError
+from helpers.measure import metrics
 from helpers.measure.metrics import CONFIDENCE, Estimate
 from helpers.models.unpadded import packed
 
@@ -92,12 +93,12 @@ class Speed:
     @property
     def ratio(self) -> Estimate:
         """How many times as fast as the reference, by the clock that decides, with its 95% interval."""
-        return _ratio(self._logs)
+        return metrics.ratio(self._logs)
 
     @property
     def wall_ratio(self) -> Estimate:
         """The same by the clock on the wall."""
-        return _ratio(np.log(self.reference_wall_s) - np.log(self.wall_s))
+        return metrics.ratio(np.log(self.reference_wall_s) - np.log(self.wall_s))
 
     @property
     def _seconds(self) -> tuple[float, ...]:
@@ -118,7 +119,7 @@ def against(one: Speed, other: Speed) -> Estimate:
     Round by round where both were measured in the same rounds; else through the reference of both, by Welch's t.
     """
     if one._reference_seconds == other._reference_seconds:
-        return _ratio(one._logs - other._logs)
+        return metrics.ratio(one._logs - other._logs)
     first, second = one._logs, other._logs
     if min(len(first), len(second)) < 2:
         return Estimate(float(np.exp(first.mean() - second.mean())), 0.0, math.inf)
@@ -135,18 +136,6 @@ def spread(speed: Speed) -> float:
     """How unsteady the machine was: the reference's spread on the wall from round to round, 0.1 for about 10%."""
     logs = np.log(speed.reference_wall_s)
     return float(np.exp(logs.std(ddof=1)) - 1) if len(logs) > 1 else math.inf
-
-
-def _ratio(logs: NDArray[np.float64]) -> Estimate:
-    """A ratio from one log ratio a round: their mean, with the interval of Student's t.
-
-    A bootstrap of so few values would be too narrow.
-    """
-    middle = float(np.mean(logs))
-    if len(logs) < 2:
-        return Estimate(math.exp(middle), 0.0, math.inf)
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1) * np.std(logs, ddof=1) / math.sqrt(len(logs)))
-    return Estimate(*(math.exp(v) for v in (middle, middle - reach, middle + reach)))
 
 
 def plan(model: SentenceTransformer, texts: Sequence[str], batch_size: int = 32, seed: int = 0) -> list[list[str]]:

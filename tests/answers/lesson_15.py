@@ -160,6 +160,10 @@ MISTAKES: dict[str, dict[str, Any]] = {
         "'cold' is no dict": lambda deployment: "cold",
         "'cold' isn't in": lambda deployment: {k: v for k, v in as_numpy(deployment).items() if k != "cold"},
         "neither True nor False": lambda deployment: as_numpy(deployment) | {"cold": 0.5},
+        "only a missing prompt is reported": lambda deployment: (
+            as_numpy(deployment)
+            | {"prompts": any(deployment["trained_prompts"].values()) and not any(deployment["prompts"].values())}
+        ),
     },
     "15.3": {
         "from each deployment": lambda *case: list(assessed(by_wilson)(*case).values()),

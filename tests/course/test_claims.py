@@ -34,7 +34,7 @@ ALONE = {
     "06_nomic": {"late-answers", "sum"},
     "07_current_models": {"static-unrelated", "static-speed"},
     "08_choosing_a_model": {"multilingual-e5-small-q4-search", "tfidf-4096-search"},
-    "10_encoding_fast": {"one-a-call", "packed", "unpadded", "openvino-int8"},
+    "10_encoding_fast": {"one-a-call", "packed", "packing-alone", "unpadded", "openvino-int8"},
     "15_best_practices": {"batch-short", "batch-mixed"},
 }
 

@@ -25,6 +25,7 @@ from helpers import data, load
 from helpers.encode import batches, cpu_has_bfloat16, encode, padding_share, to_openvino
 from helpers.encode import stream as stream_module
 from helpers.encode.stream import stream
+from helpers.encode.tokens import TokenizedModel
 from helpers.errors import CourseError
 from helpers.models.unpadded import Unpadded, _filler, packed, runs_unpadded
 
@@ -259,6 +260,7 @@ import subprocess, sys
 from helpers import load
 from helpers.errors import CourseError
 from helpers.encode.stream import stream
+from helpers.encode.tokens import TokenizedModel
 
 source, disk = sys.argv[1:]
 mount = ["mount", "-t", "tmpfs", "disk", disk, "-o"]
@@ -383,3 +385,10 @@ def test_empty_lines_are_passed_over_and_any_table_is_read(
     path.write_text(made.get(name, '[{"text": "a"}, {"text": "b"}]'), encoding="utf-8")
     assert stream(static, path, tmp_path / "out") == 2
     assert sorted(pd.read_parquet(tmp_path / "out")["row"]) == [0, 1]
+
+
+def test_no_ids_are_cut_even_after_the_library_has_truncated() -> None:
+    minilm = load("all-MiniLM-L6-v2", device="cpu")
+    minilm.encode("word " * 400)  # leaves a limit on the tokenizer
+    [row] = TokenizedModel(minilm).tokenize(["word " * 400])
+    assert len(row) == 402

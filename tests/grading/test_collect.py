@@ -235,6 +235,20 @@ def test_one_students_zip_bomb_is_refused_and_touches_no_other(
         collect(alone, tmp_path / "unpacked", IDS)
 
 
+def test_a_member_of_a_zip_that_is_too_large_has_a_row_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = notebook("x" * 1_400_000)
+    monkeypatch.setattr(places, "RAW_BYTES", 1_000_000)
+    found = collected(
+        tmp_path, {"anna.zip": zipped({f"{NAME}.ipynb": MINE}), "ben.zip": zipped({f"{NAME}.ipynb": large})}
+    )
+    assert found["anna", NAME].problem is None
+    assert {str(row.problem) for who, row in found.items() if who[0] == "ben"} == {
+        "the file has 1 MB, and 1 MB is the limit"
+    }
+
+
 def test_the_limit_is_for_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.ipynb"
     path.write_bytes(notebook("small", 30_000_000))

@@ -137,6 +137,12 @@ def test_a_stand_in_of_more_dimensions_keeps_every_cosine_of_minilm(
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
+def test_the_map_of_a_stand_in_is_linear(stand_in: SentenceTransformer) -> None:
+    lift, long = stand_in[-2], 100 * torch.ones(1, 384)
+    made = [lift({"sentence_embedding": vector})["sentence_embedding"] for vector in (long, long / 50)]
+    torch.testing.assert_close(made[0], 50 * made[1], atol=1e-3, rtol=1e-2)
+
+
 def test_a_stand_in_is_the_same_each_time_and_leaves_the_random_state_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)

@@ -1,0 +1,373 @@
+# %% [markdown]
+# # 17 · An index and what it loses
+#
+# After this lesson you can
+# - **build** the two usual indexes, a graph and a partition, and measure their recall against exact search,
+# - **tell apart** what quantisation, graph and filter each lose, and what that costs or saves,
+# - **decide** whether you need an index at all.
+#
+# {{minutes}} minutes · up to {{memory_mb}} MB of memory · {{download}}
+#
+# A search compares a query with every vector. That is exact and simple, and its time grows with their number. An
+# *index* looks at few of them and misses some: approximate nearest neighbours (ANN). Whoever measures only the final
+# quality never learns which part lost what.
+
+# %% tags=["parameters"]
+vectors_at_most: int = 20_000  # sentences in the index; all of them take a few minutes longer
+
+# %%
+import re
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib import pyplot as plt
+from sentence_transformers.util import quantize_embeddings
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.decomposition import PCA
+from usearch.index import Index
+
+from helpers import data, load, weights
+from helpers.measure import claims, environment, metrics
+
+torch.set_num_threads(1)
+model = load("all-MiniLM-L6-v2-static-256", device="cpu")
+print(f"{environment.hardware()['cpu']}, one thread; weights {weights(model).kind}")
+
+# %% [markdown]
+# ## Vectors and queries
+#
+# Each sentence of the docstrings of four packages is a vector, and summary lines are the queries. The model is the
+# static one, because it is quick; an index doesn't care who made its vectors, only how they lie.
+
+# %%
+docs = data.docstrings()
+sentences = [s for text in docs.corpus.values() for s in re.split(r"(?<=[.:;]) ", text) if 6 <= len(s.split()) <= 60]
+sentences = list(dict.fromkeys(sentences))
+every = max(1, len(sentences) // vectors_at_most)
+vectors, others = (model.encode(sentences[i::every][:vectors_at_most], batch_size=256) for i in (0, every - 1))
+queries, other_queries = (model.encode(list(docs.queries.values())[i::25]) for i in (0, 12))
+print(f"{len(vectors):,} vectors of {vectors.shape[1]} numbers, {vectors.nbytes / 1e6:.0f} MB; {len(queries)} queries")
+assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)  # so that a dot product is the cosine
+
+# %% [markdown]
+# ## Exact search
+#
+# One matrix product and the ten best. Everything that follows is measured against it: **recall@10** is the share of the
+# ten true neighbours that an index finds. It says nothing of labels. Whether the true neighbours answer the question is
+# the model's business, and no index can mend it.
+
+# %%
+K = 10
+Search = Callable[[np.ndarray], np.ndarray]
+
+
+def exact(asked: np.ndarray, among: np.ndarray = vectors) -> np.ndarray:
+    """(queries, K) numbers of the nearest vectors, best first."""
+    scores = asked @ among.T
+    best = np.argpartition(-scores, K, axis=1)[:, :K]
+    return np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1), axis=1)
+
+
+truth = exact(queries)
+
+
+def recall(found: np.ndarray, right: np.ndarray = truth) -> np.ndarray:
+    """(queries,) share of the true neighbours that were found."""
+    return np.array([len({*one} & {*other}) / len(other) for one, other in zip(found, right, strict=True)])
+
+
+# %% [markdown]
+# Time is CPU time of one query at a time, as a server meets them. Ways take turns, round by round.
+
+
+# %%
+def timed(ways: dict[str, Search], rounds: int = 5, many: int = 40) -> pd.DataFrame:
+    """Microseconds of CPU a query, of each way (column) in each round (row)."""
+    table = []
+    for turn in range(rounds):
+        asked = [queries[(turn * many + i) % len(queries)][None] for i in range(many)]
+        took = {}
+        for name, way in ways.items():
+            begin = time.process_time()
+            for query in asked:
+                way(query)
+            took[name] = 1e6 * (time.process_time() - begin) / many
+        table.append(took)
+    return pd.DataFrame(table)
+
+
+# %% [markdown]
+# ## A graph: HNSW
+#
+# *HNSW* (hierarchical navigable small world) links each vector to some near ones. A search walks from neighbour to
+# neighbour and keeps the best `ef` that it has met. `M` is the number of links, fixed when it is built; `ef` can be
+# turned at each search. The library is `usearch`: it installs as a wheel everywhere and brings no threads of its own
+# that quarrel with PyTorch's. **Decide, then run:** how many of the ten true neighbours with `ef=10`?
+
+# %%
+begin = time.process_time()
+graph = Index(ndim=vectors.shape[1], metric="ip", dtype="f32", connectivity=16, expansion_add=128)
+graph.add(np.arange(len(vectors)), vectors, threads=1)
+built_s = time.process_time() - begin
+
+
+def hnsw(asked: np.ndarray, ef: int = 64, index: Index = graph) -> np.ndarray:
+    """(queries, K) numbers found."""
+    index.expansion_search = ef
+    return index.search(asked, K, threads=1).keys.reshape(len(asked), K).astype(int)
+
+
+efs = [10, 16, 32, 64, 128, 256]
+found = {ef: recall(hnsw(queries, ef)) for ef in efs}
+walks = {f"HNSW, ef={ef}": lambda asked, ef=ef: hnsw(asked, ef) for ef in efs}
+print(
+    f"built in {built_s:.0f} s of CPU, {graph.memory_usage / 1e6:.0f} MB; the vectors are {vectors.nbytes / 1e6:.0f} MB"
+)
+
+# %% [markdown]
+# `ef` must be at least `K`: what wasn't kept can't be returned. A larger one is dearer and finds more:
+
+# %%
+costs = timed({"exact": exact} | walks)
+table = pd.DataFrame(
+    {
+        "recall@10": ["1, by definition", *(str(metrics.estimate(metrics.mean, found[ef])) for ef in efs)],
+        "µs a query": costs.median().round().astype(int),
+        "times as fast as exact": [str(metrics.ratio(np.log(costs["exact"] / costs[name]))) for name in costs],
+    },
+    index=costs.columns,
+)
+table
+
+# %% [markdown]
+# ## A partition: IVF
+#
+# The other usual index cuts the space into cells by *k-means* and looks only into the cells whose centres are nearest
+# to the query (*IVF*, inverted file). Ten lines:
+
+# %%
+cells = MiniBatchKMeans(128, random_state=0, n_init=1).fit(vectors)
+members = [np.flatnonzero(cells.labels_ == cell) for cell in range(128)]
+
+
+def ivf(asked: np.ndarray, probe: int = 8) -> np.ndarray:
+    """(queries, K) numbers found in the `probe` nearest cells."""
+    rows = []
+    for query, near in zip(asked, np.argsort(-(asked @ cells.cluster_centers_.T), axis=1)[:, :probe], strict=True):
+        inside = np.concatenate([members[cell] for cell in near])
+        rows.append(np.pad(inside[np.argsort(-(vectors[inside] @ query))[:K]], (0, K), constant_values=-1)[:K])
+    return np.array(rows)
+
+
+probes = [1, 4, 16, 64, 128]
+partition = {probe: recall(ivf(queries, probe)) for probe in probes}
+assert partition[128].mean() > 0.999  # all cells: nothing is lost but ties
+pd.Series(
+    {f"{p} of 128 cells": str(metrics.estimate(metrics.mean, r)) for p, r in partition.items()}, name="recall@10"
+).to_frame()
+
+# %% [markdown]
+# A graph finds more for the same work; a partition is built in a moment, takes next to no memory, and its cells can lie
+# on a disk.
+#
+# ## When no index is right
+#
+# **Decide, then run:** from how many vectors on is the graph faster, at a recall of `0.95`?
+
+
+# %%
+def compared(n: int) -> tuple[int, pd.Series, metrics.Estimate]:
+    """Of the first n vectors: the smallest ef with that recall, microseconds, and how many times as fast it is."""
+    among, right = vectors[:n], exact(queries, vectors[:n])
+    small = Index(ndim=among.shape[1], metric="ip", dtype="f32", connectivity=16, expansion_add=64)
+    small.add(np.arange(n), among, threads=1)
+    ef = next((ef for ef in efs if recall(hnsw(queries, ef, small), right).mean() >= 0.95), efs[-1])
+    took = timed({"exact": lambda asked: exact(asked, among), "graph": lambda asked: hnsw(asked, ef, small)}, rounds=4)
+    return ef, took.median().round(), metrics.ratio(np.log(took["exact"] / took["graph"]))
+
+
+sizes = [n for n in (500, 1000, 2000, 5000, 10_000, 50_000) if n < len(vectors)] + [len(vectors)]
+measured = {n: compared(n) for n in sizes}
+faster = [n for n, (*_, times) in measured.items() if times.low > 1]
+print(f"the graph is told to be faster from {faster[0]:,} vectors on" if faster else "never faster here")
+rows = {n: [ef, *took, times] for n, (ef, took, times) in measured.items()}
+pd.DataFrame(rows, index=["ef", "exact (µs)", "graph (µs)", "times as fast"]).T
+
+# %% [markdown]
+# Below that, exact search is right and has nothing to tune, to build or to keep. Batches of queries move the crossing
+# far up, since one matrix product serves them all; so does a GPU.
+#
+# ## Fewer bytes, and a second look
+#
+# Vectors needn't be stored in full. *int8* takes a quarter. *Bits* keep only each number's sign, a thirty-second, and
+# compare by counting those that differ. Signs mean most where half are positive, so the mean is subtracted first. And
+# the best few hundred can be *rescored* with the full vectors, which may lie on a disk. **Decide, then run:** how many
+# must be rescored until bits lose nothing that counts?
+
+# %%
+centre = vectors.mean(axis=0)
+bits = quantize_embeddings(vectors - centre, "ubinary").view(np.uint64)
+ranges = np.stack([vectors.min(axis=0), vectors.max(axis=0)])
+bytes_ = quantize_embeddings(vectors, "int8", ranges=ranges)
+step = (ranges[1] - ranges[0]) / 255
+rounded = (bytes_.astype(np.float32) + 128.5) * step + ranges[0]  # what int8 stands for
+
+
+# %%
+def by_bits(asked: np.ndarray, rescore: int = 0, stored=bits, middle=centre, among=vectors) -> np.ndarray:
+    """(queries, K) nearest by bits that differ; the best `rescore` of them in order of the full vectors."""
+    rows = []
+    for query, own in zip(asked, quantize_embeddings(asked - middle, "ubinary").view(np.uint64), strict=True):
+        apart = np.bitwise_count(stored ^ own).sum(axis=1)
+        best = np.argpartition(apart, max(K, rescore))[: max(K, rescore)]
+        order = np.argsort(-(among[best] @ query)) if rescore else np.argsort(apart[best], kind="stable")
+        rows.append(best[order[:K]])
+    return np.array(rows)
+
+
+# %%
+small_d = PCA(64, svd_solver="covariance_eigh").fit(vectors)  # the first numbers say most, as in a Matryoshka model
+short = small_d.transform(vectors).astype(np.float32)
+
+
+def by_short(asked: np.ndarray, rescore: int = 100) -> np.ndarray:
+    """(queries, K): the best `rescore` by 64 dimensions, in order of all 256."""
+    scores = small_d.transform(asked).astype(np.float32) @ short.T - (short**2).sum(axis=1) / 2
+    best = np.argpartition(-scores, rescore, axis=1)[:, :rescore]
+    return np.array([row[np.argsort(-(vectors[row] @ query))[:K]] for row, query in zip(best, asked, strict=True)])
+
+
+# %%
+plain = quantize_embeddings(vectors, "ubinary").view(np.uint64)
+stages = {"int8": (256, lambda q: exact(q, rounded)), "bits": (32, by_bits)}
+stages["bits, not centred, 100 rescored"] = (32, lambda q: by_bits(q, 100, plain, 0.0))
+stages |= {f"bits, {n} rescored": (32, lambda q, n=n: by_bits(q, n)) for n in (40, 100, 400)}
+stages["64 of 256 dimensions, 100 rescored"] = (256, by_short)
+quantised = {name: recall(way(queries)) for name, (_, way) in stages.items()}
+rows = {name: [size, metrics.estimate(metrics.mean, quantised[name])] for name, (size, _) in stages.items()}
+pd.DataFrame(rows, index=["bytes a vector", "recall@10"]).T
+
+# %% [markdown]
+# ## Filters
+#
+# "The nearest that belong to this customer." A filter *after* the search throws away what isn't allowed, and may leave
+# nothing. Here the filter keeps one vector in a hundred. Ways out: search for more until ten are left; or search
+# exactly among those that are allowed, which are few. (Some engines filter *inside* the graph's walk; usearch's Python
+# door doesn't offer it. A walk that meets few allowed nodes loses its way too, so measure it.)
+
+# %%
+allowed = np.flatnonzero(np.random.default_rng(0).random(len(vectors)) < 0.01)
+right = allowed[exact(queries, vectors[allowed])]
+
+
+def afterwards(asked: np.ndarray, fetch: int) -> np.ndarray:
+    """(queries, K) allowed ones among the `fetch` nearest of the graph; -1 where there are too few."""
+    graph.expansion_search = max(64, fetch)
+    keys = graph.search(asked, fetch, threads=1).keys.reshape(len(asked), fetch).astype(int)
+    kept = [row[np.isin(row, allowed)][:K] for row in keys]
+    return np.array([np.pad(row, (0, K - len(row)), constant_values=-1) for row in kept])
+
+
+filtered = {f"graph, {n} fetched, then filtered": recall(afterwards(queries, n), right) for n in (10, 100, 1000)}
+filtered["exact among the allowed"] = recall(allowed[exact(queries, vectors[allowed])], right)
+pd.Series({name: str(metrics.estimate(metrics.mean, r)) for name, r in filtered.items()}, name="recall@10").to_frame()
+
+# %% [markdown]
+# ## Where everything stands
+#
+# Memory and time against recall: what no other beats at both is worth having.
+
+# %%
+ways = {"exact": exact} | {name: walk for name, walk in walks.items() if name != "HNSW, ef=10"}
+ways |= {f"IVF, {p} cells": lambda q, p=p: ivf(q, p) for p in (4, 16, 64)}
+ways |= {f"bits, {n} rescored": lambda q, n=n: by_bits(q, n) for n in (100, 400)}
+took, met = timed(ways).median(), {name: recall(way(queries)).mean() for name, way in ways.items()}
+figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+kinds = {"exact": ("k*", 9), "HNSW": ("C0o", 9), "IVF": ("C1s", 9), "bits": ("C2^", 4)}
+for name in ways:
+    sign, size = kinds[name.split(",")[0]]
+    axes.plot(took[name], met[name], sign, markersize=size)
+    axes.annotate(name, (took[name], met[name]), textcoords="offset points", xytext=(6, -8), fontsize=7)
+axes.set(
+    xscale="log", xlabel="CPU time of a query (µs, log scale); small signs keep bits in memory", ylabel="recall@10"
+)
+plt.show()
+
+# %% [markdown]
+# ## Recap
+#
+# - **Build**: a graph with `M` and `ef`, a partition with cells and probes; recall is against exact search.
+# - **Tell apart**: each part on its own, the others exact; the losses add up.
+# - **Decide**: by the crossing on your machine, and by how many vectors you will have.
+#
+# Each sentence is chosen by its result:
+
+
+# %%
+def losses(among: np.ndarray, asked: np.ndarray) -> dict[str, np.ndarray]:
+    """(queries,) what each part alone changes in recall@10."""
+    right, low, width = exact(asked, among), among.min(axis=0), np.ptp(among, axis=0)
+    index = Index(ndim=among.shape[1], metric="ip", dtype="f32", connectivity=16, expansion_add=128)
+    index.add(np.arange(len(among)), among, threads=1)
+    coarse = (np.round((among - low) / width * 255) / 255 * width + low).astype(np.float32)
+    bit = {}
+    for name, middle in {"centred": among.mean(axis=0), "plain": 0 * low}.items():
+        stored = quantize_embeddings(among - middle, "ubinary").view(np.uint64)
+        bit[name] = {n: recall(by_bits(asked, n, stored, middle, among), right) for n in (100, 400)}
+    lost = {"graph": recall(hnsw(asked, 64, index), right) - 1, "int8": recall(exact(asked, coarse), right) - 1}
+    return lost | {"rescored": bit["centred"][400] - 1, "centred": bit["centred"][100] - bit["plain"][100]}
+
+
+# %%
+tried = {"these sentences": losses(vectors, queries), "others, with other queries": losses(others, other_queries)}
+parts = {p: {w: metrics.estimate(metrics.mean, each[p]) for w, each in tried.items()} for p in tried["these sentences"]}
+after = metrics.estimate(metrics.mean, filtered["graph, 100 fetched, then filtered"] - 1)
+speed = {f"{n:,} vectors": times for n, (*_, times) in measured.items()}
+by = ("exact search", "recall@10")
+claims.recap(
+    claims.Claim("graph", "HNSW with ef=64", *by, parts["graph"]),
+    claims.Claim("int8", "int8", *by, parts["int8"]),
+    claims.Claim("rescored", "A search by bits with the best 400 rescored", *by, parts["rescored"]),
+    claims.Claim("centred", "Centring before bits", "none", "recall@10", parts["centred"]),
+    claims.Claim("filter", "A filter after the search", *by, {"one vector in a hundred kept": after}),
+    claims.Claim("crossing", "The graph", "exact search", "CPU time", speed, unit="sizes", **claims.FASTER),
+)
+
+# %% [markdown]
+# ## In a database
+#
+# The same parts under other names; from their documentation, not run here. Whichever it is, measure recall against its
+# own exact search: pgvector's is a query without the index (`SET enable_indexscan = off`), Qdrant's is `exact: true`.
+#
+# ```sql
+# -- PostgreSQL with pgvector
+# CREATE TABLE passages (id bigint PRIMARY KEY, body text, customer int, embedding vector(384));
+# CREATE INDEX ON passages USING hnsw (embedding vector_ip_ops) WITH (m = 16, ef_construction = 64);
+# SET hnsw.ef_search = 100;
+# SET hnsw.iterative_scan = strict_order;  -- goes on where a filter leaves too few
+# SELECT id FROM passages WHERE customer = 7 ORDER BY embedding <#> $1 LIMIT 10;
+# ```
+#
+# ```python
+# # Qdrant
+# client.create_collection("passages", vectors_config=VectorParams(size=384, distance=Distance.DOT),
+#     quantization_config=BinaryQuantization(binary=BinaryQuantizationConfig(always_ram=True)))
+# client.query_points("passages", query=vector, limit=10, query_filter=only_this_customer,
+#     search_params=SearchParams(hnsw_ef=128, quantization=QuantizationSearchParams(rescore=True, oversampling=4.0)))
+# ```
+#
+# Test yourself: Somebody reports a recall of an index against the labelled answers: what has been measured? Why can
+# `ef` not be smaller than the number of results? Ten thousand documents, a few queries a second: which index?
+#
+# Now the exercise: [recall, bits, a filter](../exercises/17_index/17_index.ipynb). Next, in
+# [lesson 18](18_your_own_model.ipynb), the model itself.
+#
+# Sources: Malkov and Yashunin 2018, *HNSW* ([arXiv](https://arxiv.org/abs/1603.09320)); Jégou, Douze and Schmid 2011,
+# *Product Quantization for Nearest Neighbor Search* ([doi](https://doi.org/10.1109/TPAMI.2010.57)); Aumüller,
+# Bernhardsson and Faithfull 2018, *ANN-Benchmarks* ([arXiv](https://arxiv.org/abs/1807.05614)); Yamada, Asai and
+# Hajishirzi 2021, *BPR*, bits with rescoring ([arXiv](https://arxiv.org/abs/2106.00882)); documentation of
+# [usearch](https://github.com/unum-cloud/USearch), [pgvector](https://github.com/pgvector/pgvector) and
+# [Qdrant](https://qdrant.tech/documentation/concepts/search/).
