@@ -196,7 +196,13 @@ def _accepted_cases(seed: int) -> list[Case]:
         ]
         order = draw.permutation(len(plans))
         n, m = int(draw.integers(60, 90)), int(draw.integers(60, 90))
-        cases.append(([values(*plans[i][:2], n) for i in order], [values(*plans[i][2:], m) for i in order], loss))
+        cases.append(
+            (
+                [values(plans[i][0], plans[i][1], n) for i in order],
+                [values(plans[i][2], plans[i][3], m) for i in order],
+                loss,
+            )
+        )
     return cases
 
 

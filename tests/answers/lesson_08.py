@@ -36,7 +36,12 @@ MISTAKES: dict[str, dict[str, Any]] = {
         "Compare each row": lambda models, *needs: [[False] * 3] * len(models),
     },
     "08.2": {
-        "is missing": lambda *case: by_numpy(*case)[1:],
+        "without a complete run is dropped": lambda models, benchmark, tasks: [
+            i
+            for i in by_numpy(models, benchmark, tasks)
+            if models[i]["runs"].get(benchmark, (None, None))[0] is not None
+            and models[i]["runs"][benchmark][1] == tasks
+        ],
         "doesn't belong there": lambda *case: [len(case[0]), *by_numpy(*case)],
         "list of whole numbers": lambda *case: [str(i) for i in by_numpy(*case)],
     },

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Normalize as TokenNormalize
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from sentence_transformers.sentence_transformer.modules import Pooling
 from sentence_transformers.util import quantize_embeddings
 from sklearn.feature_extraction.text import CountVectorizer
+from usearch.index import Index
 
-from helpers import benchmark, bundled, catalog, data, load, models
+from helpers import benchmark, bundled, catalog, data, load, models, search
 from helpers.measure import claims, metrics
 from helpers.measure.metrics import Estimate
 from helpers.models import bge_m3
@@ -36,6 +39,8 @@ ALONE = {
     "08_choosing_a_model": {"multilingual-e5-small-q4-search", "tfidf-4096-search"},
     "10_encoding_fast": {"one-a-call", "packed", "packing-alone", "unpadded", "openvino-int8"},
     "15_best_practices": {"batch-short", "batch-mixed"},
+    "16_search": {"titles", "late"},
+    "17_index": {"filter", "crossing"},
 }
 
 
@@ -167,6 +172,108 @@ def three_kinds(kind: str) -> Estimate:
     return less(*each)
 
 
+def scaled(scores: Floats) -> Floats:
+    low, high = scores.min(axis=1, keepdims=True), scores.max(axis=1, keepdims=True)
+    return np.asarray((scores - low) / (high - low))
+
+
+def beside_dense(kind: str) -> Estimate:
+    """BM25, or what is made of it and MiniLM, against MiniLM alone."""
+    dense = (encoded("all-MiniLM-L6-v2", "queries") @ encoded("all-MiniLM-L6-v2", "corpus").T).astype(float)
+    ids, found = list(SEARCH.corpus), search.bm25(SEARCH, k=len(SEARCH.corpus))
+    lexical = np.array([[found[query].get(d, 0.0) for d in ids] for query in SEARCH.queries])
+    ranks = [rankdata(-scores, axis=1, method="ordinal") for scores in (dense, lexical)]
+    made = {
+        "floor": lexical,
+        "equal-rrf": 1 / (60 + ranks[0]) + 1 / (60 + ranks[1]),
+        "raw-sum": dense + lexical,
+        "tuned-share": 0.8 * scaled(dense) + 0.2 * scaled(lexical),
+    }
+    runs = [
+        {
+            q: {d: float(v) for d, v in zip(ids, row, strict=True) if v}
+            for q, row in zip(SEARCH.queries, scores, strict=True)
+        }
+        for scores in (made[kind], dense)
+    ]
+    return less(*(metrics.per_query(run, SEARCH.qrels)["ndcg@10"] for run in runs))
+
+
+def maxsim() -> Estimate:
+    mini = model("all-MiniLM-L6-v2", 128)
+    late = MultiVectorEncoder(modules=[mini[0], TokenNormalize("token_embeddings"), MultiVectorMask()], device="cpu")
+    both = late.encode_query(list(SEARCH.queries.values())), late.encode_document(list(SEARCH.corpus.values()))
+    scores = late.similarity(*both).numpy()
+    run = {
+        q: dict(zip(SEARCH.corpus, row, strict=True)) for q, row in zip(SEARCH.queries, scores.tolist(), strict=True)
+    }
+    return less(metrics.per_query(run, SEARCH.qrels)["ndcg@10"], ndcg())
+
+
+@cache
+def sentences() -> tuple[Floats, Floats]:
+    """The sentences of the course's pairs by the static model, and every tenth of them as a query for the others."""
+    both = list(dict.fromkeys((*data.pairs().sentence1, *data.pairs().sentence2)))
+    vectors = np.asarray(model("all-MiniLM-L6-v2-static-256").encode(both))
+    asked = np.arange(len(both)) % 10 == 0
+    return vectors[~asked], vectors[asked]
+
+
+def of_index(kind: str) -> Estimate:
+    """What one part of an index changes in recall@10."""
+    among, asked = sentences()
+    true = np.argsort(-(asked @ among.T), axis=1)[:, :10]
+
+    def recall(found: Floats) -> Floats:
+        return np.array([len({*a.tolist()} & {*b.tolist()}) / 10 for a, b in zip(found, true, strict=True)])
+
+    def by_bits(middle: Floats, pool: int) -> Floats:
+        apart = ((among > middle)[None] != (asked > middle)[:, None]).sum(axis=2)
+        best = np.argsort(apart, axis=1, kind="stable")[:, :pool]
+        return np.array([row[np.argsort(-(among[row] @ q))[:10]] for row, q in zip(best, asked, strict=True)])
+
+    if kind == "graph":
+        index = Index(ndim=256, metric="ip", dtype="f32", connectivity=16, expansion_add=128, expansion_search=64)
+        index.add(np.arange(len(among)), among, threads=1)
+        return less(recall(index.search(asked, 10, threads=1).keys.astype(int)), np.ones(len(asked)))
+    if kind == "int8":
+        low, width = among.min(axis=0), np.ptp(among, axis=0)
+        coarse = np.round((among - low) / width * 255) / 255 * width + low
+        return less(recall(np.argsort(-(asked @ coarse.T), axis=1)[:, :10]), np.ones(len(asked)))
+    centred = recall(by_bits(among.mean(axis=0), 400 if kind == "rescored" else 100))
+    return less(centred, np.ones(len(asked)) if kind == "rescored" else recall(by_bits(0 * among[0], 100)))
+
+
+@cache
+def trained() -> tuple[dict[str, Floats], ...]:
+    """recall@10 by set: of the static model, of one trained on scipy and scikit-learn, and of BM25."""
+    from datasets import Dataset
+
+    from benchmarks.training import static
+
+    name = "all-MiniLM-L6-v2-static-256"
+    pairs = {k: v for part in ("dev", "test") for k, v in data.docstrings(part).queries.items()}
+    texts = {k: v for part in ("dev", "test") for k, v in data.docstrings(part).corpus.items()}
+    made = Dataset.from_dict({"anchor": list(pairs.values()), "positive": list(texts.values())})
+    sets = {"domain": data.docstrings("train", limit=400), "own": data.retrieval("codes")}
+
+    def scored(of: SentenceTransformer) -> dict[str, Floats]:
+        found = {}
+        for where, s in sets.items():
+            both = (of.encode(list(side.values()), normalize_embeddings=True) for side in (s.queries, s.corpus))
+            found[where] = metrics.per_query(benchmark.retrieve(s, *both), s.qrels)["recall@10"]
+        return found
+
+    floor = {where: metrics.per_query(search.bm25(s), s.qrels)["recall@10"] for where, s in sets.items()}
+    return scored(load(name, device="cpu")), scored(static(0, made=lambda: made)), floor
+
+
+def of_training(kind: str) -> Estimate:
+    before, after, floor = trained()
+    where = "own" if kind == "forgotten" else "domain"
+    return less(after[where], floor[where] if kind == "past-bm25" else before[where])
+
+
 INSTRUCTION = catalog.card("bge-small-en-v1.5").prompts["query"]
 QWEN, NOMIC, BGE, E5 = "gte-Qwen2-1.5B-instruct", "nomic-embed-text-v1.5", "bge-base-en-v1.5", "e5-base-v2"
 REPEATS: dict[str, dict[str, Callable[[], Estimate]]] = {
@@ -209,8 +316,16 @@ REPEATS: dict[str, dict[str, Callable[[], Estimate]]] = {
         "foreign-bge": lambda: foreign(BGE, True, False),
         "foreign-gte": lambda: foreign(QWEN, True, False),
     },
+    "16_search": {kind: partial(beside_dense, kind) for kind in ("floor", "equal-rrf", "raw-sum", "tuned-share")}
+    | {"maxsim": maxsim},
+    "17_index": {kind: partial(of_index, kind) for kind in ("graph", "int8", "rescored", "centred")},
+    "18_your_own_model": {kind: partial(of_training, kind) for kind in ("gain", "forgotten", "past-bm25")},
 }  # fmt: skip
 SLOW = {
+    "maxsim",
+    "gain",
+    "forgotten",
+    "past-bm25",
     "lexical",
     "colbert",
     "default",

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
 from helpers import data
+from helpers.data.dataset import _json_pieces
 from helpers.data.rows import open_table
 from helpers.errors import CourseError
 
@@ -520,3 +522,12 @@ def test_a_cell_may_be_longer_than_csv_allows_by_itself(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     path.write_text(f"sentence1,sentence2,label\n{'x' * 200_000},b,1\nc,d,0\n", encoding="utf-8")
     assert len(data.read(path).pairs.sentence1[0]) == 200_000
+
+
+def test_a_fingerprint_is_that_of_the_whole_as_json_read_in_pieces() -> None:
+    parts: list[list[Any]] = [[["a", "b"], {"d": "x", "e": "y"}, [0.5, 1]], [{}], [[]]]
+    assert "".join(_json_pieces(parts)) == json.dumps(parts)
+
+
+def test_a_part_of_the_docstrings_counts_what_was_dropped_of_its_own_packages() -> None:
+    assert {key.partition(": ")[0] for key in data.docstrings("dev").dropped} == {"scipy"}

@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -31,7 +32,7 @@ from tests import fuzzing
 from tests.fuzzing import ANY_JSON, Kind
 from tests.grading.test_collect import ANNA, BEN, IDS, NAME, broken, notebook, zipped
 from tests.grading.test_grading import EXERCISE, LIMITS, LOOSE, SEED, TROUBLE, live_in
-from tests.grading.wired import Wired
+from tests.grading.wired import Wired, probe
 from tests.grading.zoo import notebook as answered
 from tests.grading.zoo import solved
 from tests.grading.zoo_hostile import CELLS
@@ -455,3 +456,9 @@ def test_with_a_mend_taken_back_it_finds_that(
     kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch, mend: str
 ) -> None:
     fuzzing.finds_without(TAKEN_BACK[mend], kinds, monkeypatch, examples=300)
+
+
+def test_a_cell_that_ended_in_time_is_not_interrupted_afterwards() -> None:
+    with probe.within(0.2):
+        pass
+    time.sleep(0.3)
