@@ -85,10 +85,21 @@ def _modules(path: Path) -> list[dict[str, Any]]:
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
         raise CourseError(f"{path / 'modules.json'} is no list of modules; copy it again.")
     for module in modules:
-        inside = (path / str(module.get("path", ""))).absolute()
-        if ".." in Path(str(module.get("path", ""))).parts or not inside.is_relative_to(path.absolute()):
+        named = module.get("path", "")
+        if not _is_a_path(named):
+            raise CourseError(f"{path / 'modules.json'} names a module's folder by {str(named)[:40]!r}; copy it again.")
+        inside = (path / named).absolute()
+        if ".." in Path(named).parts or not inside.is_relative_to(path.absolute()):
             raise CourseError(f"{path / 'modules.json'} names {module['path']!r}, which lies outside the folder.")
     return modules
+
+
+def _is_a_path(named: Any) -> bool:
+    """Whether a file system can have it: text without NUL and halves of characters, no part of it too long."""
+    try:
+        return "\0" not in named and all(len(part.encode()) <= 255 for part in Path(named).parts)
+    except (TypeError, UnicodeEncodeError):
+        return False
 
 
 def _code(path: Path, modules: list[dict[str, Any]]) -> Iterator[str]:

@@ -163,7 +163,8 @@ class _Run:
         if size > whole:
             self.found("other weights", f"Vectors have {size} dimensions, and the model's have {whole}: another model.")
             self.ended = True
-        elif size < whole:
+            return
+        if size < whole:
             self.dims = size
             self.found(
                 "dimension cut",
@@ -269,7 +270,7 @@ class _Run:
         for fault, texts in (("casing", probes.CASED), ("accents", probes.ACCENTED)):
             tried = self.reference.variants()[fault]
             off = self.worst(texts, self.variant)
-            if off <= limit:
+            if off <= limit or not np.isfinite(off):
                 continue
             made = joined(self.variant, tried[0])
             if self.worst(texts, made) <= max(limit, EXPLAINED * off):
@@ -278,7 +279,7 @@ class _Run:
         odd = [
             name
             for name, text in {**probes.OTHERS, "upper case": probes.CASED[0], "accents": probes.ACCENTED[0]}.items()
-            if self.off(text, self.variant, self.sides[0], name) > max(limit, 1e-3) and base < PRECISIONS[0][0]
+            if max(limit, 1e-3) < self.off(text, self.variant, self.sides[0], name) < np.inf and base < PRECISIONS[0][0]
         ]
         if odd:
             self.found(

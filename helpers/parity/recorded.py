@@ -1,6 +1,7 @@
 """References on disk, for models whose weights aren't here: right vectors and those under each single fault."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,13 @@ class Recorded(Reference):
 
     def vectors(self, texts: list[str], variant: Variant = RIGHT, side: Side = "") -> Floats:
         """(n, d) unit vectors; NaN where nothing was recorded."""
-        unknown = np.full(self.dims, np.nan)
-        return np.stack([self._known.get((text, repr(variant), side), unknown) for text in texts])
+        return np.stack([self._kept(text, variant, side) for text in texts])
+
+    def _kept(self, text: str, variant: Variant, side: Side) -> Floats:
+        if text in probes.BATCH:  # plain and short: case, accents and limits change nothing
+            variant = replace(variant, casing="own", accents="own", limit=0)
+        found: Floats = self._known.get((text, repr(variant), side), np.full(self.dims, np.nan))
+        return found
 
     def padded_mean(self, texts: list[str], variant: Variant = RIGHT) -> Floats:
         """(n, d) of the texts of `probes.BATCH`."""

@@ -149,6 +149,17 @@ def test_a_folder_that_is_not_one_whole_model_is_refused_with_the_mend(
     assert not list(tmp_path.rglob("evil-ran"))
 
 
+@pytest.mark.parametrize("named", [{"a": 1}, ["x"], 7, "a" * 300, "a\0b", "\ud800"])
+def test_a_module_s_folder_that_no_file_system_can_have_is_refused(whole: Path, tmp_path: Path, named: Any) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(whole, copy)
+    modules = json.loads((copy / "modules.json").read_text())
+    modules[0]["path"] = named
+    (copy / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(CourseError, match="names a module's folder by"):
+        models.load(str(copy), device="cpu")
+
+
 def test_a_whole_folder_loads_and_so_does_one_of_links_as_the_hubs_cache_has_it(whole: Path, tmp_path: Path) -> None:
     models.load(str(whole), device="cpu")
     snapshot, blobs = tmp_path / "snapshots" / "abc", tmp_path / "blobs"

@@ -1,4 +1,4 @@
-"""The examination names what is wrong: each planted fault alone, at least one of two, and nothing in an honest runtime."""
+"""The examination names what is wrong: each planted fault alone, one of two at least, nothing in an honest runtime."""
 
 import io
 import json
