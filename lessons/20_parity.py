@@ -95,12 +95,13 @@ print(f"{folder.as_posix()}/parity.json, parity.txt")
 # ## Recap
 #
 # - **Examine**: `make parity URL=... MODEL=...`; the key comes from `PARITY_KEY`. `MODEL_B=folder` examines a folder.
-# - **Read**: what deviates everywhere is tokens, pooling, prompt or weights; what deviates somewhere is tokenizer or cut.
+# - **Read**: what deviates everywhere is tokens, pooling, prompt or weights; what deviates somewhere is tokenizer or
+#   cut.
 # - **Set**: it ends with an error where something is wrong, so it can stand before a deployment.
 #
-# Test yourself: A server's vectors agree on short texts and not on long ones: what do you ask it? All vectors deviate by
-# as much as rounding to one byte would: what else could it be? Two models have the same number of dimensions: what does
-# that say?
+# Test yourself: A server's vectors agree on short texts and not on long ones: what do you ask it? All vectors deviate
+# by as much as rounding to one byte would: what else could it be? Two models have the same number of dimensions: what
+# does that say?
 #
 # The commands for each server are in [docs/parity.md](../docs/parity.md).
 #

@@ -22,6 +22,8 @@ ROOMS = (
     "encode",
     "measure",
     "search",
+    "migrate",
+    "parity",
     "costs",
     "choosing",
     "server",
@@ -67,14 +69,14 @@ def test_every_room_has_its_place_and_no_arrow_points_up() -> None:
     assert not upwards
 
 
-def test_there_are_few_floors_and_fewer_than_45_arrows() -> None:
+def test_there_are_few_floors_and_fewer_than_50_arrows() -> None:
     """The exercises, which may use every room, aren't counted."""
     down = [arrow for arrow in arrows() if arrow[0] != "exercises"]
     floor: dict[str, int] = {}
     for name in ROOMS[:-1]:
         floor[name] = 1 + max((floor[to] for here, to in down if here == name), default=0)
     print(f"{len(floor)} rooms on {max(floor.values())} floors with {len(down)} arrows")
-    assert len(down) < 45 and max(floor.values()) <= 7
+    assert len(down) < 50 and max(floor.values()) <= 7
 
 
 def test_imports_run_along_the_picture_in_contributing_and_no_arrow_of_it_is_idle() -> None:

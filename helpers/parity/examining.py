@@ -21,9 +21,9 @@ from helpers.parity.reference import RIGHT, Floats, Reference, Side, Variant, jo
 # 1 - cosine. Honest runtimes of one precision stay below SAME (held to in tests/parity); each precision has a range.
 SAME = 2e-5
 PRECISIONS = (
-    (2e-3, "16 bits", "numbers of 16 bits"),
-    (3e-2, "8 bits", "numbers of about 8 bits"),
-    (0.12, "4 bits", "numbers of about 4 bits"),
+    (2e-3, "16 bits", "16 bits"),
+    (3e-2, "8 bits", "about 8 bits"),
+    (0.12, "4 bits", "about 4 bits"),
 )
 EXPLAINED = 0.35  # of the deviation may be left where a fault is named
 LIMITS = (8, 16, 32, 48, 64, 96, 126, 128, 192, 254, 256, 384, 510, 512, 1024, 2048, 4096, 8192)
@@ -327,7 +327,7 @@ class _Run:
             if left <= limit:
                 self.found(
                     f"precision {name}",
-                    f"The numbers are those of {words} (1 - cosine up to {left:.1e}); hold it against a reference of "
+                    f"It computes with {words} (1 - cosine up to {left:.1e}); hold it against a reference of "
                     "that precision, and look at what the ranking loses.",
                 )
                 return
