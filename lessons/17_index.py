@@ -373,8 +373,7 @@ claims.recap(
 # [lesson 18](18_your_own_model.ipynb), the model itself.
 #
 # Sources: Malkov and Yashunin 2018, *HNSW* ([arXiv](https://arxiv.org/abs/1603.09320)); Jégou, Douze and Schmid 2011,
-# *Product Quantization for Nearest Neighbor Search* ([doi](https://doi.org/10.1109/TPAMI.2010.57)); Aumüller,
-# Bernhardsson and Faithfull 2018, *ANN-Benchmarks* ([arXiv](https://arxiv.org/abs/1807.05614)); Yamada, Asai and
-# Hajishirzi 2021, *BPR*, bits with rescoring ([arXiv](https://arxiv.org/abs/2106.00882)); documentation of
-# [usearch](https://github.com/unum-cloud/USearch), [pgvector](https://github.com/pgvector/pgvector) and
-# [Qdrant](https://qdrant.tech/documentation/concepts/search/).
+# *Product Quantization* ([doi](https://doi.org/10.1109/TPAMI.2010.57)); Aumüller, Bernhardsson and Faithfull 2018,
+# *ANN-Benchmarks* ([arXiv](https://arxiv.org/abs/1807.05614)); Yamada et al. 2021, *BPR*, bits with rescoring
+# ([arXiv](https://arxiv.org/abs/2106.00882)); documentation of [usearch](https://github.com/unum-cloud/USearch),
+# [pgvector](https://github.com/pgvector/pgvector) and [Qdrant](https://qdrant.tech/documentation/concepts/search/).

@@ -1,5 +1,6 @@
 """`load`, the door that most lessons go through: a plain `SentenceTransformer` by its name."""
 
+from pathlib import Path
 from typing import get_args
 
 import torch
@@ -10,7 +11,7 @@ from helpers.catalog import card, cards
 from helpers.errors import CourseError, nearest
 from helpers.models.device import choose_device, choose_dtype
 from helpers.models.provenance import announce, mark
-from helpers.models.sources import PINNED, SOURCES, Options, Rerun, Source, Way, arguments, pinned
+from helpers.models.sources import PINNED, SOURCES, Folder, Options, Rerun, Source, Way, arguments, pinned
 from helpers.models.ways import WAYS
 from helpers.packages import PACKAGED
 
@@ -49,9 +50,10 @@ def load(
     if source not in get_args(Source):
         raise CourseError(f"source is {source!r}; it must be one of {', '.join(get_args(Source))}.")
     options = Options(choose_device(device), choose_dtype(dtype), trust_remote_code)
-    model, made = way(name, source).load(options)
+    chosen = way(name, source)
+    model, made = chosen.load(options)
     mark(model, made)
-    announce(name, model)
+    announce(Path(name).name if isinstance(chosen, Folder) else name, model)
     return model
 
 
