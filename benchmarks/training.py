@@ -53,7 +53,7 @@ def per_query(model: SentenceTransformer, dims: int | None = None) -> dict[str, 
             model.encode(list(side.values()), normalize_embeddings=True, truncate_dim=dims, show_progress_bar=False)
             for side in sides
         ]
-        found[where] = metrics.per_query(benchmark.retrieve(search, *both), search.qrels)
+        found[where] = metrics.per_query(benchmark.retrieve(search, both[0], both[1]), search.qrels)
     return found
 
 
@@ -65,7 +65,7 @@ def pairs(limit: int | None = None) -> Dataset:
 def mined(filtered: bool) -> Dataset:
     """Pairs with one hard negative each; filtered, or with the false ones among them."""
     model = load("all-MiniLM-L6-v2-static-256", device="cpu")
-    guard = {"relative_margin": 0.1} if filtered else {}
+    guard: Any = {"relative_margin": 0.1} if filtered else {}
     return mine_hard_negatives(
         pairs(), model, num_negatives=1, range_max=30, sampling_strategy="top", batch_size=256, verbose=False, **guard
     )

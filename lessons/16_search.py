@@ -317,11 +317,11 @@ facts[columns].round(3).style.hide(axis="index").format(precision=3)
 # ## Where to cut
 #
 # Long documents are cut into *chunks*, and somebody reads the best of them: a person, or a language model. So judge a
-# way of cutting by what is handed on: does it hold the sentence with the answer (the *evidence*), **at an equal number
-# of words handed on**? A score on whole documents can't tell, and more words handed on always hold more. Four ways: a
-# window of 80 words that shares 20 with the next; sentences, never across a paragraph; the same with the document's
-# title before each; and *late chunking* (lesson 06), where a chunk's vector is the mean of its tokens after the model
-# has read what stands around.
+# way of cutting by what is handed on: how much of the sentence with the answer (the *evidence*) does it hold, **at an
+# equal number of words handed on**? A score on whole documents can't tell, and more words handed on always hold more.
+# Four ways: a window of 80 words that shares 20 with the next; sentences, never across a paragraph; the same with the
+# document's title before each; and *late chunking* (lesson 06), where a chunk's vector is the mean of its tokens after
+# the model has read what stands around.
 
 # %%
 long = data.long_documents()
@@ -381,23 +381,25 @@ for way in ("sentences", "late chunking"):
 
 
 # %%
+def runs(text: str) -> set[tuple[str, ...]]:
+    return set(zip(text.split(), text.split()[1:], text.split()[2:], strict=False))
+
+
 def evidence(way: str, budget: int) -> np.ndarray:
-    """(queries,) whether a chunk with the whole answer is among the best that fit the budget of words."""
+    """(queries,) the share of the answer's runs of words that stand in the best chunks that fit the budget of words."""
     pieces, found = [c for parts in cut[way] for c in parts], []
     sizes = np.array([len(piece.split()) for piece in pieces])
     for row, answer in zip(scores[way], long.answers.values(), strict=True):
         order = np.argsort(-row)
         fits = order[np.cumsum(sizes[order]) <= budget]
-        found.append(any(" ".join(answer.split()) in pieces[i] for i in fits))
-    return np.array(found, dtype=float)
+        found.append(len(runs(answer) & {run for i in fits for run in runs(pieces[i])}) / len(runs(answer)))
+    return np.array(found)
 
 
 budgets = [160, 320, 640]
 recalled = {way: {n: evidence(way, n) for n in budgets} for way in cut}
-table = {
-    way: {f"{n} words": metrics.estimate(metrics.mean, each) for n, each in by.items()} for way, by in recalled.items()
-}
-pd.DataFrame(table).T.rename_axis("share of queries whose evidence is handed on")
+table = {w: {f"{n} words": metrics.estimate(metrics.mean, e) for n, e in by.items()} for w, by in recalled.items()}
+pd.DataFrame(table).T.rename_axis("share of the evidence that is handed on, mean over the queries")
 
 # %% [markdown]
 # The answers were written into these documents by people, seventy-two of them, and the intervals are wide: where the

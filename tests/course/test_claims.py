@@ -260,8 +260,8 @@ def trained() -> tuple[dict[str, Floats], ...]:
     def scored(of: SentenceTransformer) -> dict[str, Floats]:
         found = {}
         for where, s in sets.items():
-            both = (of.encode(list(side.values()), normalize_embeddings=True) for side in (s.queries, s.corpus))
-            found[where] = metrics.per_query(benchmark.retrieve(s, *both), s.qrels)["recall@10"]
+            q, d = (np.asarray(of.encode(list(x.values()), normalize_embeddings=True)) for x in (s.queries, s.corpus))
+            found[where] = metrics.per_query(benchmark.retrieve(s, q, d), s.qrels)["recall@10"]
         return found
 
     floor = {where: metrics.per_query(search.bm25(s), s.qrels)["recall@10"] for where, s in sets.items()}
@@ -278,10 +278,8 @@ def of_training(kind: str) -> Estimate:
 def mapping() -> Floats:
     """From the static model's space to MiniLM's, least squares over the sentences of the course's pairs."""
     both = list(dict.fromkeys((*data.pairs().sentence1, *data.pairs().sentence2)))
-    spaces = (
-        np.asarray(load(n, device="cpu").encode(both)) for n in ("all-MiniLM-L6-v2-static-256", "all-MiniLM-L6-v2")
-    )
-    return np.asarray(np.linalg.lstsq(*spaces, rcond=None)[0])
+    old, new = (load(f"all-MiniLM-L6-v2{end}", device="cpu").encode(both) for end in ("-static-256", ""))
+    return np.asarray(np.linalg.lstsq(np.asarray(old), np.asarray(new), rcond=None)[0])
 
 
 def of_change(kind: str) -> Estimate:

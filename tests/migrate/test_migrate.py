@@ -102,7 +102,7 @@ def killed_at_random(tmp_path: Path, kills: int, seed: int) -> None:
         if index.live == "new":
             index.rollback()
         index.close()
-    change(str(path), quiet, *models)
+    change(str(path), quiet, both["old"], both["new"])
     index = Index(path)
     assert index.live == "new" and not index.missing("new")
     np.testing.assert_allclose(
@@ -155,7 +155,8 @@ def test_a_changed_text_is_encoded_again_in_every_space(index: Index) -> None:
     index.add({"t001": "changed"})
     assert index.missing("new") == []
     index.backfill("old", OLD, say=quiet)
-    assert index.search("changed", OLD, 1)[0] == ("t001", pytest.approx(1))
+    [(found, score)] = index.search("changed", OLD, 1)
+    assert found == "t001" and score == pytest.approx(1)
 
 
 def test_the_shadow_says_how_many_answers_two_spaces_share(index: Index) -> None:

@@ -11,7 +11,10 @@ from helpers.parity.reference import Floats, Side, joined
 
 
 def rows(ask: Ask, change: Callable[[Floats], Any]) -> Ask:
-    return lambda texts, side="": np.asarray(change(ask(texts, side)))
+    def asked(texts: list[str], side: Side = "") -> Floats:
+        return np.asarray(change(ask(texts, side)))
+
+    return asked
 
 
 def shaken(ask: Ask, amount: float) -> Ask:

@@ -42,6 +42,15 @@ def reference(minilm: SentenceTransformer) -> Reference:
     return Reference(minilm)
 
 
+def under(reference: Reference, variant: Variant) -> Ask:
+    """The model under a fault."""
+
+    def ask(texts: list[str], side: Side = "") -> Floats:
+        return reference.vectors(texts, variant, side)
+
+    return ask
+
+
 def test_the_reference_opened_up_is_the_model(minilm: SentenceTransformer, reference: Reference) -> None:
     texts = ["a short text", "Ünïcode  And CASE", "word " * 400]
     np.testing.assert_allclose(reference.vectors(texts), minilm.encode(texts), atol=2e-6)
@@ -55,7 +64,7 @@ def test_each_fault_alone_is_named_and_nothing_else(reference: Reference, fault:
 
 @pytest.mark.parametrize("variant", [Variant(pooling="cls"), Variant(pooling="last"), Variant(limit=512)])
 def test_other_forms_of_a_fault_are_named_too(reference: Reference, variant: Variant) -> None:
-    told = examine(lambda texts, side="": reference.vectors(texts, variant, side), reference)
+    told = examine(under(reference, variant), reference)
     [value] = [str(getattr(variant, name)) for name in variant.faults()]
     assert len(told.findings) == 1 and value in told.findings[0].sentence
 
@@ -92,7 +101,10 @@ def by_onnx(model: SentenceTransformer, folder: Path) -> SentenceTransformer:
 
 
 def ours(model: SentenceTransformer) -> Ask:
-    return lambda texts, side="": encode(model, texts).astype(np.float64)
+    def ask(texts: list[str], side: Side = "") -> Floats:
+        return encode(model, texts).astype(np.float64)
+
+    return ask
 
 
 @pytest.mark.parametrize("runtime", ["the library", "helpers.encode", "ONNX Runtime", "OpenVINO"])
@@ -143,13 +155,13 @@ def e5() -> Reference:
 
 @pytest.mark.parametrize("prompt", ["own", "missing", "doubled", "other side"])
 def test_what_happened_to_prompts_is_told(e5: Reference, prompt: str) -> None:
-    told = examine(lambda texts, side="": e5.vectors(texts, Variant(prompt=prompt), side), e5)
+    told = examine(under(e5, Variant(prompt=prompt)), e5)
     assert told.faults == ([] if prompt == "own" else ["prompt"])
 
 
 @pytest.mark.parametrize("variant", [Variant(casing="lower"), Variant(accents="stripped"), Variant(closing=False)])
 def test_a_cased_tokenizer_has_faults_of_its_own(e5: Reference, variant: Variant) -> None:
-    assert examine(lambda texts, side="": e5.vectors(texts, variant, side), e5).faults == variant.faults()
+    assert examine(under(e5, variant), e5).faults == variant.faults()
 
 
 @pytest.mark.parametrize(
@@ -245,4 +257,7 @@ def test_vectors_that_are_not_finite_end_it(reference: Reference, bad: float) ->
 
 
 def test_another_size_is_another_model(reference: Reference) -> None:
-    assert examine(lambda texts, side="": np.ones((len(texts), 400)), reference).faults == ["other weights"]
+    def ask(texts: list[str], side: Side = "") -> Floats:
+        return np.ones((len(texts), 400))
+
+    assert examine(ask, reference).faults == ["other weights"]
