@@ -349,7 +349,7 @@ claims.recap(
 # The same parts under other names; from their documentation, not run here. Whichever it is, measure recall against its
 # own exact search: pgvector's is a query without the index (`SET enable_indexscan = off`), Qdrant's is `exact: true`.
 #
-# ```sql
+# ```text
 # -- PostgreSQL with pgvector
 # CREATE TABLE passages (id bigint PRIMARY KEY, body text, customer int, embedding vector(384));
 # CREATE INDEX ON passages USING hnsw (embedding vector_ip_ops) WITH (m = 16, ef_construction = 64);

@@ -255,7 +255,7 @@ index.close()
 #
 # The same steps elsewhere; from their documentation, not run here.
 #
-# ```sql
+# ```text
 # -- PostgreSQL with pgvector: a column of the new model, filled in batches, then one transaction
 # ALTER TABLE passages ADD COLUMN embedding_2 vector(384);
 # UPDATE passages SET embedding_2 = ... WHERE id IN (SELECT id FROM passages WHERE embedding_2 IS NULL LIMIT 1000);

@@ -12,7 +12,8 @@ from tools.build import manifest
 
 def test_what_a_lesson_declares_is_within_the_course_s_limits() -> None:
     for lesson in manifest():
-        assert lesson["cpu_s"] <= 120 and lesson["memory_mb"] <= 3000, lesson["name"]  # 60 s on two cores
+        limit = 180 if lesson.get("nightly") else 120  # 60 s on two cores in `make test`
+        assert lesson["cpu_s"] <= limit and lesson["memory_mb"] <= 3000, lesson["name"]
 
 
 def test_a_lesson_that_takes_more_than_the_margin_is_named() -> None:

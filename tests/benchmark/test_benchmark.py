@@ -141,7 +141,7 @@ def answers(*means: float, queries: int = 100, noise: float = 0.1, seed: int = 0
 
 def test_without_parameters_every_bundled_model_runs_on_the_course_s_data() -> None:
     default = benchmark.settings({})
-    assert (default.models, default.dataset) == (tuple(bundled.MODELS), "course")
+    assert (default.models, default.dataset) == ((*bundled.MODELS, "bm25"), "course")
 
 
 def test_parameters_are_taken_from_variables_and_python_s_own_names_passed_over() -> None:
@@ -155,9 +155,9 @@ def test_parameters_are_taken_from_variables_and_python_s_own_names_passed_over(
         ("a, b ,c", ("a", "b", "c")),
         (["a", "b"], ("a", "b")),
         ("a,a,,b", ("a", "b")),
-        ("bundled", tuple(bundled.MODELS)),
-        (["e5-small-v2", "bundled"], ("e5-small-v2", *bundled.MODELS)),
-        ("bundled, tfidf-4096, x", (*bundled.MODELS, "x")),
+        ("bundled", (*bundled.MODELS, "bm25")),
+        (["e5-small-v2", "bundled"], ("e5-small-v2", *bundled.MODELS, "bm25")),
+        ("bundled, tfidf-4096, x", (*bundled.MODELS, "bm25", "x")),
     ],
 )
 def test_models_are_a_list_or_one_text_with_commas_and_bundled_stands_for_all(

@@ -70,7 +70,7 @@ def test_the_parameters_explain_themselves() -> None:
     told = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8").stdout
     for name in benchmark.Settings.model_fields:
         assert f"{name}: " in told and "Unknown type" not in told
-    assert "BEIR or TREC files" in told
+    assert "BEIR or TREC" in told
 
 
 @pytest.mark.execution
