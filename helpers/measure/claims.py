@@ -113,7 +113,7 @@ class Claim:
         times = self.times_the_data
         if times <= 1:
             return "these data would have found"
-        return f"{times:.1f} times the data would find" if times < 10 else f"{times:,.0f} times the data would find"
+        return f"{f'{times:.1f}' if times < 10 else f'{times:,.0f}'} times as much test data would find"
 
 
 class Recap:

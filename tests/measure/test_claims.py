@@ -45,7 +45,7 @@ def test_half_the_width_needs_a_quarter_of_the_data_and_the_difference_seen_play
     assert claim(wide).times_the_data == pytest.approx(4 * claim(narrow).times_the_data)
     assert claim(wide).times_the_data == claim(Estimate(0.03, -0.01, 0.07)).times_the_data
     assert claim(wide).times_the_data == pytest.approx((2.8016 * 0.0204 / 0.02) ** 2, rel=1e-2)
-    assert "the data would find a difference of 0.02" in str(claim(wide))
+    assert "8.2 times as much test data would find a difference of 0.02" in str(claim(wide))
 
 
 def test_data_that_suffice_are_said_to() -> None:
