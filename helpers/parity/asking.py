@@ -13,7 +13,8 @@ from helpers.parity.reference import Floats, Side
 
 Ask = Callable[[list[str], Side], Floats]
 TIMEOUT_S = 120
-PATHS = {"openai": "/v1/embeddings", "tei": "/embed", "ollama": "/api/embed"}
+PATHS = {"openai": "/v1/embeddings", "tei": "/embed", "ollama": "/api/embed", "vllm": "/v1/embeddings"}
+MORE: dict[str, dict[str, Any]] = {"tei": {"truncate": True}, "vllm": {"truncate_prompt_tokens": -1}}  # cut, not refuse
 
 
 class RefusedError(CourseError):
@@ -21,13 +22,14 @@ class RefusedError(CourseError):
 
 
 def endpoint(url: str, model: str, *, key: str = "", route: str = "auto", prompts: dict[str, str] | None = None) -> Ask:
-    """An endpoint that speaks OpenAI's, Text Embeddings Inference's or Ollama's protocol.
+    """An endpoint that speaks OpenAI's, Text Embeddings Inference's or Ollama's protocol, or OpenAI's as vLLM does.
 
     Args:
         url: its address, such as http://127.0.0.1:8080.
         model: the name by which it is asked for.
         key: sent as a bearer token.
-        route: "openai", "tei", "ollama", or "auto": the first that isn't 404.
+        route: "openai", "tei", "ollama", "vllm" (as openai, but long texts are cut instead of refused), or "auto": the
+            first that isn't 404.
         prompts: put before a query or a document here, since the dialects have no field for them.
 
     Raises:
@@ -67,9 +69,9 @@ def _route(client: httpx.Client, url: str, model: str) -> str:
 
 
 def _send(client: httpx.Client, url: str, route: str, model: str, texts: list[str]) -> httpx.Response:
-    body = {"inputs": texts, "truncate": True} if route == "tei" else {"model": model, "input": texts}
+    body = {"inputs": texts} if route == "tei" else {"model": model, "input": texts}
     try:
-        return client.post(PATHS[route], json=body)
+        return client.post(PATHS[route], json=body | MORE.get(route, {}))
     except httpx.HTTPError as error:
         raise CourseError(f"{url}: nobody answers ({type(error).__name__}); is the server running there?") from None
 

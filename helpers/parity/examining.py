@@ -25,6 +25,7 @@ PRECISIONS = (
     (3e-2, "8 bits", "about 8 bits"),
     (0.12, "4 bits", "about 4 bits"),
 )
+TURNED = 0.93  # correlation of cosines between texts from which on vectors are the model's, turned or projected
 EXPLAINED = 0.35  # of the deviation may be left where a fault is named
 LIMITS = (8, 16, 32, 48, 64, 96, 126, 128, 192, 254, 256, 384, 510, 512, 1024, 2048, 4096, 8192)
 SAID = {
@@ -331,11 +332,38 @@ class _Run:
                     "that precision, and look at what the ranking loses.",
                 )
                 return
-        if not self.told.findings or left > 0.3:
+        if self.turned():
+            self.found(
+                "turned",
+                "Vectors are turned or projected (as by PCA): cosines between texts are the model's, the vectors "
+                "aren't; use them alone, never beside the model's own in one index.",
+            )
+        elif not self.told.findings or left > 0.3:
             self.found(
                 "other weights",
                 f"Other weights: plain texts deviate by {left:.2f}, and no fault explains it; compare revisions.",
             )
+
+    def turned(self) -> bool:
+        """Whether cosines between texts are the model's, or the model's under a fault, though the vectors aren't."""
+        side = self.sides[0]
+        single = [variant for variants in self.reference.variants().values() for variant in variants]
+        everything = (*probes.PLAIN, *probes.CASED, *probes.ACCENTED, *probes.OTHERS.values())
+        for texts, variants, least in ((everything, [RIGHT], TURNED), (probes.PLAIN, single, 0.99)):
+            answered = [(text, self.get(text, side)) for text in texts]
+            got = _cosines(np.stack([vector for _, vector in answered if vector is not None]))
+            read = [text for text, vector in answered if vector is not None]
+            for variant in variants:
+                whole = self.reference.vectors(read, variant, side)
+                for dims in {self.dims, self.reference.dims}:
+                    if np.corrcoef(got, _cosines(np.stack([unit(v[:dims]) for v in whole])))[0, 1] > least:
+                        return True
+        return False
+
+
+def _cosines(vectors: Floats) -> Floats:
+    """Of each pair of unit vectors."""
+    return np.asarray((vectors @ vectors.T)[np.triu_indices(len(vectors), 1)])
 
 
 def _matched(found: Floats, expected: Floats) -> tuple[list[int], float]:

@@ -11,29 +11,33 @@ import sys
 
 import numpy as np
 
-from helpers.migrate import Encode, Index
+from helpers.migrate import Index, Model
 
 TEXTS = {f"t{i:03}": f"text number {i} of the drill" for i in range(40)}
 QUERIES = ("text number 7", "of the drill", "nothing that is there")
 DIMS = 16  # of both models, so that nothing but the fingerprint tells them apart
 
 
-def hashed(seed: str) -> Encode:
-    """An encoder of seeded hashes: the same text gets the same unit vector, another seed another."""
+class Hashed:
+    """A model of seeded hashes: the same text gets the same unit vector, another seed or prompt another."""
 
-    def encode(texts: list[str]) -> np.ndarray:
+    def __init__(self, seed: str, prompt: str = "") -> None:
+        self.seed, self.prompt = seed, prompt
+
+    def encode_document(self, texts: list[str]) -> np.ndarray:
         rows = []
         for text in texts:
-            digest = hashlib.sha256(f"{seed} {text}".encode()).digest()
+            digest = hashlib.sha256(f"{self.seed} {text}".encode()).digest()
             draw = np.random.default_rng(int.from_bytes(digest[:8], "little"))
             vector = draw.normal(size=DIMS)
             rows.append(vector / np.linalg.norm(vector))
         return np.array(rows, dtype=np.float32)
 
-    return encode
+    def encode_query(self, texts: list[str]) -> np.ndarray:
+        return self.encode_document([self.prompt + text for text in texts])
 
 
-OLD, NEW = hashed("old"), hashed("new")
+OLD, NEW = Hashed("old"), Hashed("new")
 
 
 def before(path: str) -> None:
@@ -45,14 +49,13 @@ def before(path: str) -> None:
     index.close()
 
 
-def change(path: str, watch: object, old: Encode = OLD, new: Encode = NEW, batch: int = 8) -> None:
+def change(path: str, watch: object, old: Model = OLD, new: Model = NEW, batch: int = 8) -> None:
     """The change: a new space, one more text by dual write, the rest, the switch."""
     index = Index(path, watch)  # type: ignore[arg-type]
     index.begin("new", new)
     index.add({"t900": "a text that came during the change"}, {"old": old, "new": new})
     index.backfill("new", new, batch, say=lambda line: None)
-    if index.live != "new":
-        index.switch("new")
+    index.switch("new")
     index.close()
 
 
@@ -62,7 +65,7 @@ def main(path: str, point: str) -> None:
 
         old, new = (load(name, device="cpu") for name in ("all-MiniLM-L6-v2-static-256", "all-MiniLM-L6-v2"))
         print("ready", flush=True)
-        change(path, lambda point: None, old.encode, new.encode, batch=2)
+        change(path, lambda point: None, old, new, batch=2)
         return
     seen = 0
 

@@ -5,15 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from helpers import migrate
 from helpers.errors import CourseError
-from helpers.migrate import Index
-from tests.migrate.drill import NEW, OLD, QUERIES, TEXTS, before, change, hashed
+from helpers.migrate import CANARIES, Index
+from tests.migrate.drill import DIMS, NEW, OLD, QUERIES, TEXTS, Hashed, before, change
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="kill -9 is of POSIX")
 MODELS = {"old": OLD, "new": NEW}
@@ -37,7 +39,7 @@ def answers(path: Path, space: str, models: dict[str, Any] | None = None) -> lis
 
 def by_hand(space: str, extra: dict[str, str]) -> dict[str, np.ndarray]:
     texts = TEXTS | extra
-    return dict(zip(texts, MODELS[space](list(texts.values())), strict=True))
+    return dict(zip(texts, MODELS[space].encode_document(list(texts.values())), strict=True))
 
 
 def check(path: Path) -> None:
@@ -48,7 +50,11 @@ def check(path: Path) -> None:
     assert index.missing("old") in ([], ["t900"])  # it was added whole, or not at all
     extra = {"t900": "a text that came during the change"}
     for space in ("old", "new"):
-        names, vectors = index.vectors(space)
+        try:
+            names, vectors = index.vectors(space)
+        except CourseError as error:  # killed before it was begun
+            assert "no space 'new'" in str(error)
+            continue
         right = by_hand(space, extra)
         assert all(np.array_equal(vector, right[name]) for name, vector in zip(names, vectors, strict=True))
     other = "new" if live == "old" else "old"
@@ -81,7 +87,7 @@ def test_killed_at_every_point_nothing_is_lost_or_mixed_and_the_way_back_is_open
 def killed_at_random(tmp_path: Path, kills: int, seed: int) -> None:
     from helpers import load
 
-    models = [load(name, device="cpu").encode for name in ("all-MiniLM-L6-v2-static-256", "all-MiniLM-L6-v2")]
+    models = [load(name, device="cpu") for name in ("all-MiniLM-L6-v2-static-256", "all-MiniLM-L6-v2")]
     both = dict(zip(("old", "new"), models, strict=True))
     path, draw = tmp_path / "real.db", np.random.default_rng(seed)
     index = Index(path)
@@ -106,7 +112,7 @@ def killed_at_random(tmp_path: Path, kills: int, seed: int) -> None:
     index = Index(path)
     assert index.live == "new" and not index.missing("new")
     np.testing.assert_allclose(
-        index.vectors("new")[1], both["new"]([*TEXTS.values(), "a text that came during the change"]), atol=1e-5
+        index.vectors("new")[1], both["new"].encode([*TEXTS.values(), "a text that came during the change"]), atol=1e-5
     )
     assert index.rollback() == "old"
     index.close()
@@ -123,6 +129,16 @@ def test_three_kills_at_random_with_real_models(tmp_path: Path) -> None:
 @pytest.mark.execution
 def test_fifty_kills_at_random_with_real_models(tmp_path: Path) -> None:
     killed_at_random(tmp_path, 50, 1)
+
+
+class Wide(Hashed):
+    """A model of other dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__("wide")
+
+    def encode_document(self, texts: list[str]) -> np.ndarray:
+        return np.ones((len(texts), 5))
 
 
 @pytest.fixture
@@ -145,7 +161,7 @@ def test_equal_dimensions_are_no_equal_model(index: Index) -> None:
         with pytest.raises(CourseError, match="as many dimensions, but"):
             work()
     with pytest.raises(CourseError, match="has 16 dimensions, and this model 5"):
-        index.search("x", lambda texts: np.ones((len(texts), 5)))
+        index.search("x", Wide())
 
 
 def test_a_changed_text_is_encoded_again_in_every_space(index: Index) -> None:
@@ -159,8 +175,104 @@ def test_a_changed_text_is_encoded_again_in_every_space(index: Index) -> None:
     assert found == "t001" and score == pytest.approx(1)
 
 
+class Meddling(Hashed):
+    """The old model, but while it encodes documents, another process does something."""
+
+    def __init__(self, meddle: Callable[[], None]) -> None:
+        super().__init__("old")
+        self.meddle = meddle
+
+    def encode_document(self, texts: list[str]) -> np.ndarray:
+        if "changed elsewhere" not in texts and len(texts) < 40 and texts != list(CANARIES):
+            self.meddle()
+        return super().encode_document(texts)
+
+
+def test_a_text_that_changes_while_it_is_encoded_gets_no_vector_of_its_old_wording(
+    index: Index, tmp_path: Path
+) -> None:
+    def meddle() -> None:
+        other = Index(tmp_path / "index.db")
+        other.add({"t007": "changed elsewhere"})
+        other.close()
+
+    model = Meddling(meddle)
+    index.backfill("second", model, batch=8, say=quiet)
+    names, vectors = index.vectors("second")
+    assert index.missing("second") == [] and names == list(TEXTS)
+    right = OLD.encode_document(list((TEXTS | {"t007": "changed elsewhere"}).values()))
+    np.testing.assert_array_equal(vectors, right)
+    index.add({"t008": "written here"}, {"old": Meddling(lambda: elsewhere(tmp_path, {"t008": "written there"}))})
+    assert index.missing("old") == ["t007"] and index.search("written here", OLD, 1)[0][0] == "t008"
+
+
+def elsewhere(tmp_path: Path, texts: dict[str, str]) -> None:
+    other = Index(tmp_path / "index.db")
+    other.add(texts)
+    other.close()
+
+
+def test_a_space_that_another_process_begins_anew_is_not_written_by_the_model_before(
+    index: Index, tmp_path: Path
+) -> None:
+    index.begin("new", NEW)
+
+    class Dropping(Hashed):
+        def encode_document(self, texts: list[str]) -> np.ndarray:
+            if texts != list(CANARIES):
+                other = Index(tmp_path / "index.db")
+                other.drop("new")
+                other.begin("new", Hashed("newer"))
+                other.close()
+            return super().encode_document(texts)
+
+    with pytest.raises(CourseError, match="Another model made 'new'"):
+        index.backfill("new", Dropping("new"), say=quiet)
+    assert index.vectors("new")[0] == []
+    with pytest.raises(CourseError, match="Another model made 'new'"):
+        index.search("x", NEW, space="new")  # though it was the right one a moment ago
+
+
+def test_a_model_that_changes_behind_its_name_is_noticed(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "RECHECK", 3)
+    model = Hashed("old")
+    for _ in range(2):
+        index.search("x", model)
+    model.seed = "another revision"
+    with pytest.raises(CourseError, match="Another model made 'old'"):
+        for _ in range(4):
+            index.search("x", model)
+
+
+def test_a_prompt_is_of_its_side_and_part_of_the_model(tmp_path: Path) -> None:
+    index, prompted = Index(tmp_path / "prompted.db"), Hashed("e5", prompt="query: ")
+    index.add({"a": "query: where", "b": "where"})
+    index.backfill("e5", prompted, say=quiet)
+    index.switch("e5")
+    [(found, score)] = index.search("where", prompted, 1)
+    assert found == "a" and score == pytest.approx(1)
+    with pytest.raises(CourseError, match="Another model made 'e5'"):
+        index.search("where", Hashed("e5"))  # the prompt was forgotten
+    assert index.vectors("e5")[1].shape == (2, DIMS)
+
+
+def test_a_text_that_comes_while_a_switch_looks_is_not_lost(index: Index, tmp_path: Path) -> None:
+    index.backfill("new", NEW, say=quiet)
+    seen: list[str] = []
+
+    def late(point: str) -> None:  # the last moment before the switch takes the lock
+        if point == "before switch":
+            elsewhere(tmp_path, {"t999": "late"})
+            seen.append(point)
+
+    switching = Index(tmp_path / "index.db", late)
+    with pytest.raises(CourseError, match="lacks 1 texts"):
+        switching.switch("new")
+    assert seen and index.live == "old"
+
+
 def test_the_shadow_says_how_many_answers_two_spaces_share(index: Index) -> None:
-    twin = hashed("old")
+    twin = Hashed("old")
     index.backfill("new", NEW, say=quiet)
     index.backfill("twin", twin, say=quiet)
     assert index.overlap(QUERIES, {"old": OLD, "twin": twin}).tolist() == [1, 1, 1]

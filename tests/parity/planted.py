@@ -35,6 +35,12 @@ def leaning(ask: Ask) -> Ask:
     return rows(ask, lambda v: v + 0.2 * v.mean(axis=0) * (len(v) > 1))
 
 
+def turn(dims: int) -> Floats:
+    """(dims, dims), a rotation."""
+    made, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(dims, dims)))
+    return np.asarray(made)
+
+
 # What changes the model's inside; the name that it must get.
 INSIDE: dict[str, Variant] = {
     "closing": Variant(closing=False),
@@ -54,6 +60,7 @@ OUTSIDE: dict[str, Callable[[Ask], Ask]] = {
     "precision 16 bits": lambda ask: shaken(ask, 6e-4),
     "precision 8 bits": lambda ask: shaken(ask, 6e-3),
     "precision 4 bits": lambda ask: shaken(ask, 2e-2),
+    "turned": lambda ask: rows(ask, lambda v: v @ turn(v.shape[1])),
     "other weights": lambda ask: shaken(ask, 7e-2),
 }
 NAMES = [*INSIDE, *OUTSIDE, "padding counted"]

@@ -26,6 +26,7 @@ from tests.parity.planted import NAMES, healed, sick
 HIDDEN = {
     ("closing", "precision 4 bits"): "rounding to four bits moves a vector as far as the lost token does",
     ("padding counted", "other weights"): "with other weights nobody knows what a padded mean would be",
+    ("padding counted", "turned"): "nor of vectors that are turned",
 }
 PAIRS = [pair for pair in combinations(NAMES, 2) if {*pair} not in [{*hidden} for hidden in HIDDEN]]
 # In make test; all of them are in the nightly job.
@@ -133,6 +134,15 @@ def test_our_server_passes_and_what_it_refuses_is_said(server: str, reference: R
     assert told.passed, told
     assert list(told.refused) == ["a long text"] and "400" in told.refused["a long text"]
     assert told.seconds < 20
+
+
+def test_a_projection_is_told_from_other_weights(reference: Reference) -> None:
+    assert examine(of_model(load("all-MiniLM-L6-v2-pca-128", device="cpu")), reference).faults == [
+        "dimension cut",
+        "turned",
+    ]
+    for other in ("all-MiniLM-L6-v2-static-256", "tfidf-4096"):
+        assert "turned" not in examine(of_model(load(other, device="cpu")), reference).faults
 
 
 def test_int8_against_fp32_is_named_and_against_its_own_reference_it_passes(reference: Reference) -> None:
