@@ -310,13 +310,12 @@ print(f"weights {weights(mine).kind}; files: {', '.join(sorted(p.name for p in f
 domain, rest = [w for w in kept if "docstrings" in w], "the course's texts"
 gained = {f"{w}, {seed}": estimate for w in domain for seed, estimate in change[w].items()}
 beaten = {w: metrics.estimate(metrics.mean, after[0][w] - floor[w]) for w in domain}
-hard, finding = [], "recall@10"
+own, before, finding, hard = "The trained static model", "the untrained one", "recall@10", []
 for recipe, rows in recall[(recall.reference != "untrained") & (recall.texts != rest)].groupby("recipe", sort=False):
     kind = recipe.split()[-1]
     tries = {f"{r.texts}, seed {r.seed}": metrics.Estimate(r.change, r.low, r.high) for r in rows.itertuples()}
     who = f"Training with {kind} hard negatives"
     hard.append(claims.Claim(kind, who, "training without", finding, tries, unit="runs"))
-own, before = "The trained static model", "the untrained one"
 claims.recap(
     claims.Claim("gain", own, before, finding, gained, unit="runs"),
     claims.Claim("forgotten", own, before, f"{finding} on {rest}", change[rest], unit="seeds"),
