@@ -1,12 +1,13 @@
-"""BERT without padding: all tokens of a batch stand in one long row.
+"""BERT, XLM-R and MPNet without padding: all tokens of a batch stand in one long row.
 
-Linear layers treat each token alone, so the row suits them as it is; attention runs once for each length. On a CPU
-the weights of the linear layers are copied once into oneDNN's own layout, which makes each product faster.
-`encode` and the server decide what goes into a batch.
+Linear layers treat each token alone, so the row suits them as it is; embeddings and attention, which know places, run
+once for each length. On a CPU the weights of the linear layers are copied once into oneDNN's own layout, which makes
+each product faster. `encode` and the server decide what goes into a batch.
 """
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,28 +15,52 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-from torch.nn.functional import normalize, scaled_dot_product_attention
-from transformers import BertModel
+from torch.nn.functional import gelu, normalize, scaled_dot_product_attention
+from transformers import BertModel, MPNetModel, RobertaModel, XLMRobertaModel
 
 Floats = NDArray[np.float32]
 Group = tuple[int, int, int]  # the first token, how many texts, tokens of each
-Linear = Callable[[torch.Tensor], torch.Tensor]  # (tokens, width) to (tokens, other width)
+Product = Callable[[torch.Tensor], torch.Tensor]  # (tokens, width) to (tokens, other width)
 
 ROWS = 1024  # for which oneDNN chooses the layout; any other number runs too
+FAMILY = "a BERT, RoBERTa, XLM-R or MPNet with mean or cls pooling"
+# Where a layer keeps its products; the rest has the same names in all of them.
+BERTS = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
+PRODUCTS = {
+    BertModel: BERTS,
+    RobertaModel: BERTS,
+    XLMRobertaModel: BERTS,
+    MPNetModel: ("attention.attn.q", "attention.attn.k", "attention.attn.v", "attention.attn.o"),
+}
 
 
 def runs_unpadded(model: SentenceTransformer) -> bool:
-    """Whether `Unpadded` knows a model's inside: a plain BERT, mean or cls pooling, and at most `Normalize` after."""
+    """Whether `Unpadded` knows a model's inside: one of `FAMILY`, and at most `Normalize` after its pooling."""
     if len(model) < 2 or not isinstance(model[0], Transformer) or not isinstance(model[1], Pooling):
         return False
-    bert, pooling = model[0].model, model[1]
+    encoder, pooling = model[0].model, model[1]
     return (
-        type(bert) is BertModel
-        and not bert.config.is_decoder
+        type(encoder) in PRODUCTS
+        and not getattr(encoder.config, "is_decoder", False)
         and pooling.pooling_mode in ("mean", "cls")
         and pooling.include_prompt
         and all(isinstance(module, Normalize) for module in list(model)[2:])
     )
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What an encoder's layer computes, one field a step; (tokens, width) in and out."""
+
+    query: Product
+    key: Product
+    value: Product
+    mix: Product
+    mixed_norm: Product
+    widen: Product
+    activate: Product
+    narrow: Product
+    norm: Product
 
 
 class Unpadded:
@@ -48,57 +73,63 @@ class Unpadded:
     """
 
     def __init__(self, model: SentenceTransformer, *, pack: bool = True) -> None:
-        encoder: Any = model[0]
-        self.model, self.pooling = model, model[1]
+        module: Any = model[0]
+        self.model, self.pooling, self.encoder = model, model[1], module.model
         self.fills = pack and model.device.type == "cpu"
-        self.bert: Any = encoder.model
-        self.linears: list[dict[str, Linear]] = [
-            {
-                name: packed(part) if pack else part
-                for name, part in layer.named_modules()
-                if isinstance(part, torch.nn.Linear)
-            }
-            for layer in self.bert.encoder.layer
-        ]
+        self.heads = int(self.encoder.config.num_attention_heads)
+        self.layers = [_layer(layer, PRODUCTS[type(self.encoder)], pack) for layer in self.encoder.encoder.layer]
 
     def __call__(self, rows: list[list[int]]) -> Floats:
-        """(n, d): the vectors of n tokenized texts, the longest first, in one pass."""
-        lengths = [len(row) for row in rows]
+        """(n, d): the vectors of n tokenized texts, those of a length together, in one pass."""
         groups: list[Group] = []
         start = 0
-        for length, members in itertools.groupby(lengths):
+        for length, members in itertools.groupby(map(len, rows)):
             texts = sum(1 for _ in members)
             groups.append((start, texts, length))
             start += texts * length
-        device = self.model.device
-        filler = _filler(start) if self.fills else 0
-        ids = torch.tensor([*itertools.chain.from_iterable(rows), *[0] * filler], device=device)
-        places = torch.cat([*map(torch.arange, lengths), torch.zeros(filler, dtype=torch.int64)]).to(device)
+        ids = torch.tensor([*itertools.chain.from_iterable(rows)], device=self.model.device)
         with torch.inference_mode():
-            states = self._states(ids, places, groups)
+            states = self._states(ids, groups)
             vectors = torch.cat([_pool(states[_tokens(group)].view(*group[1:], -1), self.pooling) for group in groups])
             if len(self.model) > 2:
                 vectors = normalize(vectors, dim=1)
         return np.asarray(vectors[:, : self.model.truncate_dim].float().cpu().numpy())
 
-    def _states(self, ids: torch.Tensor, places: torch.Tensor, groups: Sequence[Group]) -> torch.Tensor:
-        """(tokens, width): BERT's last hidden states of all tokens of all texts, one text behind the other."""
-        bert = self.bert
-        states: torch.Tensor = bert.embeddings(input_ids=ids.unsqueeze(0), position_ids=places.unsqueeze(0)).squeeze(0)
-        for layer, linear in zip(bert.encoder.layer, self.linears, strict=True):
-            attention = layer.attention.self
-            projected = [linear[f"attention.self.{name}"](states) for name in ("query", "key", "value")]
-            mixed = torch.zeros_like(states)
-            for group in groups:
-                shape = (*group[1:], attention.num_attention_heads, attention.attention_head_size)
-                query, key, value = (part[_tokens(group)].view(shape).transpose(1, 2) for part in projected)
-                mixed[_tokens(group)] = (
-                    scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2).flatten(0, 1)
+    def _states(self, ids: torch.Tensor, groups: Sequence[Group]) -> torch.Tensor:
+        """(tokens, width): the last hidden states of all tokens of all texts, one text behind the other."""
+        embed = self.encoder.embeddings
+        parts = [embed(input_ids=ids[_tokens(group)].view(group[1:])).flatten(0, 1) for group in groups]
+        filler = _filler(len(ids)) if self.fills else 0
+        states = torch.cat([*parts, parts[0].new_zeros(filler, parts[0].shape[1])])
+        biases = [self._bias(states, length) for _, _, length in groups]
+        for layer in self.layers:
+            projected = [project(states) for project in (layer.query, layer.key, layer.value)]
+            mixed = torch.empty_like(projected[0])
+            mixed[len(ids) :] = 0
+            for group, bias in zip(groups, biases, strict=True):
+                query, key, value = (
+                    part[_tokens(group)].view(*group[1:], self.heads, -1).transpose(1, 2) for part in projected
                 )
-            states = layer.attention.output.LayerNorm(linear["attention.output.dense"](mixed) + states)
-            wide = layer.intermediate.intermediate_act_fn(linear["intermediate.dense"](states))
-            states = layer.output.LayerNorm(linear["output.dense"](wide) + states)
+                found = scaled_dot_product_attention(query, key, value, attn_mask=bias)
+                mixed[_tokens(group)] = found.transpose(1, 2).flatten(2).flatten(0, 1)
+            states = layer.mixed_norm(layer.mix(mixed).add_(states))
+            states = layer.norm(layer.narrow(layer.activate(layer.widen(states))).add_(states))
         return states
+
+    def _bias(self, states: torch.Tensor, length: int) -> torch.Tensor | None:
+        """(1, heads, length, length): what MPNet adds to a score for how far apart two tokens are; None elsewhere."""
+        compute = getattr(self.encoder.encoder, "compute_position_bias", None)
+        return compute(states.new_empty(1, length)) if compute else None
+
+
+def _layer(layer: Any, names: tuple[str, ...], pack: bool) -> Layer:
+    """The steps of one of the encoder's layers."""
+    parts = [layer.get_submodule(name) for name in (*names, "intermediate.dense", "output.dense")]
+    query, key, value, mix, widen, narrow = (packed(part) if pack else part for part in parts)
+    norms = layer.attention.output.LayerNorm if names is BERTS else layer.attention.LayerNorm, layer.output.LayerNorm
+    usual = layer.intermediate.intermediate_act_fn
+    activate = torch.ops.aten.gelu_ if getattr(usual, "act", None) is gelu else usual  # in place: no new memory
+    return Layer(query, key, value, mix, norms[0], widen, activate, narrow, norms[1])
 
 
 def _filler(tokens: int) -> int:
@@ -109,7 +140,7 @@ def _filler(tokens: int) -> int:
     return -tokens % (1 << max(0, tokens.bit_length() - 4))
 
 
-def packed(linear: torch.nn.Linear) -> Linear:
+def packed(linear: torch.nn.Linear) -> Product:
     """The same product with a copy of the weights in oneDNN's layout; the layer itself where there is no such thing.
 
     It is what `torch.compile` makes of a layer with frozen weights, by operations outside PyTorch's public API.

@@ -19,7 +19,7 @@ from helpers.bundled.runtime import RuntimeTransformer
 from helpers.errors import CourseError
 from helpers.models.device import precision
 from helpers.models.openvino import only_bert, to_openvino
-from helpers.models.unpadded import Unpadded, runs_unpadded
+from helpers.models.unpadded import FAMILY, Unpadded, runs_unpadded
 
 
 def to_onnx_int8(model: SentenceTransformer) -> SentenceTransformer:
@@ -39,10 +39,10 @@ def to_unpadded(model: SentenceTransformer) -> SentenceTransformer:
     """The model computed without padding, its vectors unchanged; see `Unpadded`.
 
     Raises:
-        CourseError: it is no BERT with mean or cls pooling.
+        CourseError: it is none of `FAMILY`.
     """
     if not runs_unpadded(model):
-        raise CourseError("Only a BERT with mean or cls pooling runs unpadded, and this is none; run it as it is.")
+        raise CourseError(f"Only {FAMILY} runs unpadded, and this is none; run it as it is.")
     prompts = {name: text or "" for name, text in model.prompts.items()}
     return SentenceTransformer(modules=[UnpaddedTransformer(model)], device=str(model.device), prompts=prompts)
 

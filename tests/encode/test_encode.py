@@ -19,23 +19,43 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-from transformers import BertConfig, BertModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    MPNetConfig,
+    MPNetModel,
+    RobertaConfig,
+    RobertaModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
 
 from helpers import data, load
 from helpers.encode import batches, cpu_has_bfloat16, encode, padding_share, to_openvino
 from helpers.encode import stream as stream_module
+from helpers.encode.batching import full_batches
 from helpers.encode.stream import stream
 from helpers.encode.tokens import TokenizedModel
 from helpers.errors import CourseError
+from helpers.models import packages
 from helpers.models.unpadded import Unpadded, _filler, packed, runs_unpadded
+from helpers.packages import MPNET
 
 MIXED = ["", *data.texts()[:40:2], "one word", "cat " * 600, "naïve café 猫 🙂", " spaces  around ", "one word"]
 
 
+KINDS: dict[str, tuple[Any, Any]] = {
+    "bert": (BertModel, BertConfig),
+    "roberta": (RobertaModel, RobertaConfig),
+    "xlm-roberta": (XLMRobertaModel, XLMRobertaConfig),
+    "mpnet": (MPNetModel, MPNetConfig),
+}
+
+
 def small_bert(
-    minilm: SentenceTransformer, pooling: str, *after: torch.nn.Module, is_decoder: bool = False
+    minilm: SentenceTransformer, pooling: str, *after: torch.nn.Module, is_decoder: bool = False, kind: str = "bert"
 ) -> SentenceTransformer:
-    """A BERT of two layers with random weights and MiniLM's tokenizer."""
+    """A model of two layers with random weights and MiniLM's tokenizer."""
     torch.manual_seed(0)
     encoder = Transformer(minilm[0].model.config._name_or_path)
     shape: dict[str, Any] = {
@@ -43,9 +63,14 @@ def small_bert(
         "num_attention_heads": 4,
         "intermediate_size": 96,
         "num_hidden_layers": 2,
+        "max_position_embeddings": 520,
         "is_decoder": is_decoder,
     }
-    encoder.model = BertModel(BertConfig(vocab_size=len(minilm.tokenizer), **shape)).eval()
+    model, config = KINDS[kind]
+    encoder.model = model(config(vocab_size=len(minilm.tokenizer), **shape)).eval()
+    for name, weight in encoder.model.named_parameters():  # a new model's biases are 0, and would hide an omission
+        if name.endswith(".bias") or "relative_attention" in name:
+            torch.nn.init.normal_(weight, std=0.3)
     return SentenceTransformer(modules=[encoder, Pooling(48, pooling_mode=pooling), *after], device="cpu")
 
 
@@ -68,6 +93,38 @@ def test_other_poolings_and_models_without_normalize_agree_too(minilm: SentenceT
     for model in (small_bert(minilm, pooling), small_bert(minilm, pooling, Normalize())):
         assert runs_unpadded(model) == (pooling != "max")
         np.testing.assert_allclose(encode(model, MIXED), model.encode(MIXED), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("kind", ["roberta", "xlm-roberta", "mpnet"])
+def test_other_families_have_the_librarys_vectors_too(minilm: SentenceTransformer, kind: str, pooling: str) -> None:
+    model = small_bert(minilm, pooling, Normalize(), kind=kind)
+    assert runs_unpadded(model)
+    right = model.encode(MIXED)
+    np.testing.assert_allclose(encode(model, MIXED), right, atol=1e-5, rtol=0)
+    ids = model.tokenizer(MIXED, truncation=True, max_length=model.max_seq_length)["input_ids"]
+    order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
+    np.testing.assert_allclose(Unpadded(model)([ids[i] for i in order]), right[order], atol=1e-5, rtol=0)
+    half = small_bert(minilm, pooling, Normalize(), kind=kind)
+    half[0].model.embeddings.position_embeddings.weight.data.zero_()
+    assert np.abs(encode(half, MIXED) - right).max() > 1e-3  # places count in these weights
+
+
+@pytest.mark.parametrize("kind", ["roberta", "xlm-roberta", "mpnet"])
+def test_a_padding_token_written_in_a_text_has_the_place_that_the_library_gives_it(
+    minilm: SentenceTransformer, kind: str
+) -> None:
+    model = small_bert(minilm, "mean", kind=kind)
+    pad = model.tokenizer.convert_ids_to_tokens(model[0].model.embeddings.padding_idx)
+    texts = [f"one {pad} two", f"{pad} {pad}", "one two"]
+    np.testing.assert_allclose(encode(model, texts), model.encode(texts), atol=1e-5, rtol=0)
+
+
+@pytest.mark.skipif(not packages.here(MPNET), reason=f"{MPNET.name} isn't in the cache: `make weights` with a network")
+def test_the_real_mpnet_runs_unpadded_with_the_librarys_vectors() -> None:
+    model = load(MPNET.name, device="cpu")
+    assert runs_unpadded(model)
+    np.testing.assert_allclose(encode(model, MIXED), model.encode(MIXED), atol=1e-5, rtol=0)
 
 
 def test_a_bert_that_looks_only_back_runs_its_own_forward(minilm: SentenceTransformer) -> None:
@@ -96,7 +153,9 @@ def test_with_packed_weights_or_without_the_vectors_are_the_same(minilm: Sentenc
     rows = sorted(minilm.tokenizer(MIXED, truncation=True, max_length=256)["input_ids"], key=len, reverse=True)
     plain = Unpadded(minilm, pack=False)
     np.testing.assert_allclose(Unpadded(minilm)(rows), plain(rows), atol=1e-5, rtol=0)
-    assert all(part is not plain.linears[0][name] for name, part in Unpadded(minilm).linears[0].items())
+    for name in ("query", "key", "value", "mix", "widen", "narrow"):
+        assert isinstance(getattr(plain.layers[0], name), torch.nn.Linear)
+        assert not isinstance(getattr(Unpadded(minilm).layers[0], name), torch.nn.Linear)
 
 
 @pytest.mark.parametrize("name", ["all-MiniLM-L6-v2-static-256", "all-MiniLM-L6-v2-pca-128"])
@@ -162,6 +221,21 @@ def test_every_text_is_in_one_batch_within_the_budget_unless_it_alone_exceeds_it
     assert sorted(np.concatenate(plan).tolist()) == list(range(500))
     for batch in plan:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= 200
+
+
+@pytest.mark.parametrize("budget", [1, 50, 200, 1024])
+def test_batches_without_padding_are_as_full_as_the_texts_allow(budget: int) -> None:
+    lengths = np.random.default_rng(0).integers(1, 300, 500).tolist()
+    plan = full_batches(lengths, budget)
+    assert sorted(np.concatenate(plan).tolist()) == list(range(500))
+    for batch in plan:
+        of_each = [lengths[i] for i in batch]
+        assert sum(of_each) <= budget or len(batch) == 1
+        assert of_each == sorted(of_each, reverse=True)
+    left = [lengths[i] for i in np.concatenate([*plan[1:], [plan[0][0]]])]
+    assert sum(lengths[i] for i in plan[0]) + min(left) > budget  # nothing more would have gone in
+    assert len(plan) <= len(batches(lengths, budget))
+    assert full_batches([], budget) == []
 
 
 def test_similar_lengths_together_waste_less_than_arrival_order() -> None:
