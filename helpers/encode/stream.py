@@ -25,6 +25,7 @@ from helpers import files, models
 from helpers.data import rows
 from helpers.data.characters import suffix_of, text_fault
 from helpers.encode import TOKEN_BUDGET, encode
+from helpers.encode.auto import AS_LOADED, chosen_way
 from helpers.encode.batching import RowError
 from helpers.errors import CourseError
 
@@ -49,6 +50,8 @@ def stream(
     chunk_texts: int = CHUNK_TEXTS,
     token_budget: int = TOKEN_BUDGET,
     prompt: str | None = None,
+    precision: str | None = None,
+    loss: float = 0.0,
 ) -> int:
     """Encode a column of texts into a folder of Parquet files; called again, it goes on where it stopped.
 
@@ -60,6 +63,8 @@ def stream(
         chunk_texts: texts a part; what a crash costs at most, and what the memory holds at a time.
         token_budget: tokens a batch; see `encode`.
         prompt: put before each text; None is the model's default.
+        precision: as of `encode`; what "auto" came to is written into the manifest, and a folder goes on with it.
+        loss: as of `encode`.
 
     Returns:
         How many texts this call encoded.
@@ -72,7 +77,9 @@ def stream(
     if chunk_texts < 1:
         raise CourseError(f"chunk_texts is {chunk_texts}; it must be 1 or more.")
     sha256, count = _fingerprint(source, column)
-    vectors_of = partial(encode, model, token_budget=token_budget, prompt=prompt)
+    way = _begun_in(target / "_manifest.json") if precision == "auto" else precision
+    way = way or chosen_way(model, precision or AS_LOADED, loss, encode)
+    vectors_of = partial(encode, model, token_budget=token_budget, prompt=prompt, precision=way)
     try:
         probe = np.asarray(vectors_of(list(PROBE)), dtype=np.float64)
     except RowError as error:
@@ -88,6 +95,7 @@ def stream(
         "source_sha256": sha256,
         "column": column,
         "chunk_texts": chunk_texts,
+        "precision": way,
     }
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -153,7 +161,7 @@ def _agree(path: Path, manifest: dict[str, Any]) -> None:
             raise CourseError(f"{path.parent}: there are parts but no {path.name}; name an empty folder.")
         files.replace(path, json.dumps(manifest, indent=1).encode())
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = {"precision": AS_LOADED} | json.loads(path.read_text(encoding="utf-8"))
     changed = [key for key in manifest if key != "probe" and before.get(key) != manifest[key]]
     differences = [f"{key} was {before.get(key)!r} and is {manifest[key]!r}" for key in changed]
     if not _alike(before.get("probe"), manifest["probe"]):
@@ -162,6 +170,11 @@ def _agree(path: Path, manifest: dict[str, Any]) -> None:
         raise CourseError(
             f"{path.parent} was begun with something else: {'; '.join(differences)}. Name another folder."
         )
+
+
+def _begun_in(path: Path) -> str | None:
+    """The way that a folder was begun in; None where there is none yet."""
+    return json.loads(path.read_text(encoding="utf-8")).get("precision", AS_LOADED) if path.exists() else None
 
 
 def _alike(before: Any, now: list[list[float]]) -> bool:

@@ -3,6 +3,7 @@
 A way makes a Sentence Transformers model of another, so that whatever takes the one takes the other.
 """
 
+import copy
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -72,9 +73,16 @@ class UnpaddedTransformer(RuntimeTransformer):
         return self.dims
 
 
+def to_bfloat16(model: SentenceTransformer) -> SentenceTransformer:
+    """The model computed in bfloat16, half the bytes a number; slow where the processor has no instructions for it."""
+    return copy.deepcopy(model).to(torch.bfloat16)
+
+
 WAYS: dict[str, Callable[[SentenceTransformer], SentenceTransformer]] = {
     "openvino": to_openvino,
     "openvino-int8": partial(to_openvino, int8=True),
     "onnx-int8": to_onnx_int8,
     "unpadded": to_unpadded,
+    "bfloat16": to_bfloat16,
 }
+LOSSY = ("openvino-int8", "onnx-int8", "bfloat16")  # their vectors aren't the model's within 1e-5

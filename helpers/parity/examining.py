@@ -21,10 +21,11 @@ from helpers.parity.reference import RIGHT, Floats, Reference, Side, Variant, jo
 # 1 - cosine. Honest runtimes of one precision stay below SAME (held to in tests/parity); each precision has a range.
 SAME = 2e-5
 PRECISIONS = (
-    (2e-3, "16 bits", "16 bits"),
+    (2e-3, "16 bits", "16 bits, or stores its vectors in 8"),
     (3e-2, "8 bits", "about 8 bits"),
     (0.12, "4 bits", "about 4 bits"),
 )
+APART = 0.3  # more than rounding and a fault beside it leave
 TURNED = 0.93  # correlation of cosines between texts from which on vectors are the model's, turned or projected
 EXPLAINED = 0.35  # of the deviation may be left where a fault is named
 LIMITS = (8, 16, 32, 48, 64, 96, 126, 128, 192, 254, 256, 384, 510, 512, 1024, 2048, 4096, 8192)
@@ -171,6 +172,8 @@ class _Run:
                 "dimension cut",
                 f"Vectors are cut to {size} of {whole} dimensions; ask for all, or say so in the index.",
             )
+        if np.ptp(np.abs(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))) < 1e-6:
+            self.found("precision 1 bit", "Vectors hold one bit a dimension; ask for numbers, or compare by bits.")
         lengths = np.linalg.norm(vectors, axis=1)
         if self.reference.normalises and np.abs(lengths - 1).max() > 1e-2:
             ends = f"{lengths.min():.2f} to {lengths.max():.2f}"
@@ -298,10 +301,18 @@ class _Run:
         possible = [n for n in LIMITS if n != self.reference.limit and n <= self.reference.positions]
         left = {n: self.off(text, replace(self.variant, limit=n), side) for n in possible}
         best = min(left, key=lambda n: left[n])
+        if left[best] > (exact := max(10 * base, 1e-6)):  # it lies between two of them
+            at = possible.index(best)
+            between = range(possible[max(at - 1, 0)] + 1, possible[min(at + 1, len(possible) - 1)])
+            left |= {n: self.off(text, replace(self.variant, limit=n), side) for n in between if n not in LIMITS}
+            best = min(left, key=lambda n: left[n])
         if left[best] <= max(EXPLAINED * off, 10 * base):
             where = "before" if best < self.reference.limit else "beyond"
+            about = "" if left[best] <= exact else "about "
             self.found(
-                "cut", f"Texts are cut at {best} tokens, {where} the model's own {self.reference.limit}; set the limit."
+                "cut",
+                f"Texts are cut at {about}{best} tokens, {where} the model's own {self.reference.limit}; set the "
+                "limit.",
             )
         else:
             self.found(
@@ -332,16 +343,17 @@ class _Run:
                     "that precision, and look at what the ranking loses.",
                 )
                 return
-        if self.turned():
+        if left > APART and self.turned():
             self.found(
                 "turned",
                 "Vectors are turned or projected (as by PCA): cosines between texts are the model's, the vectors "
                 "aren't; use them alone, never beside the model's own in one index.",
             )
-        elif not self.told.findings or left > 0.3:
+        elif not self.told.findings or left > APART:
             self.found(
                 "other weights",
-                f"Other weights: plain texts deviate by {left:.2f}, and no fault explains it; compare revisions.",
+                f"Other weights, or a fault that isn't looked for: plain texts deviate by {left:.2f}, and no fault "
+                "explains it; compare revisions, and a prompt of the runtime's own.",
             )
 
     def turned(self) -> bool:

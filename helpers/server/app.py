@@ -108,6 +108,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                         "created": service.started,
                         "owned_by": service.card.hub_id.split("/")[0] if service.card else "local",
                         "weights": str(models.weights(model.model)),
+                        "precision": service.way,
                         "dimensions": model.dims,
                         "max_tokens": model.max_tokens,
                         "max_characters": service.limits().max_chars,

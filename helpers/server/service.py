@@ -18,6 +18,8 @@ from fastapi import Request, Response
 
 from helpers import models
 from helpers.catalog import find
+from helpers.encode import encode
+from helpers.encode.auto import AS_LOADED, chosen_way, run_as
 from helpers.encode.tokens import Floats, TokenizedModel
 from helpers.errors import CourseError
 from helpers.models.truncation import truncate
@@ -44,6 +46,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings, self.metrics, self.started, self.failed = settings, Metrics(), int(time.time()), False
         self.card = find(settings.model)
+        self.way = AS_LOADED
         self.tokenized: TokenizedModel | None = None
         self.batcher: Batcher | None = None
         self.stopping = Stopping()
@@ -72,6 +75,9 @@ class Service:
                 f"The weights of {settings.model} are out of reach; set EMBED_SOURCE=stand-in if you want a stand-in, "
                 "whose vectors say nothing."
             )
+        with redirect_stdout(sys.stderr):
+            self.way = chosen_way(model, settings.precision or AS_LOADED, settings.loss, encode)
+            model = run_as(model, self.way)
         self.tokenized = TokenizedModel(model)
         speed = self._warm_up(self.tokenized)
         self.batcher = Batcher(
@@ -84,7 +90,10 @@ class Service:
             died=lambda: self.end("The worker has died; the server ends, so that it is started again."),
         )
         self.batcher.measured(*speed)
-        log.info("ready", extra={"fields": {"model": settings.model, "weights": str(models.weights(model))}})
+        log.info(
+            "ready",
+            extra={"fields": {"model": settings.model, "weights": str(models.weights(model)), "precision": self.way}},
+        )
 
     def _warm_up(self, model: TokenizedModel) -> tuple[int, float]:
         """Tokens and seconds of a full batch, the first one's slow start left out."""

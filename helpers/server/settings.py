@@ -23,6 +23,14 @@ class Settings(BaseSettings):
     dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
         default=None, description="Unset: float32 on a CPU."
     )
+    precision: str = Field(
+        default="",
+        description="auto takes the fastest way that this machine has, tried once; or a way to run the model, such as "
+        "openvino-int8. Unset runs it as loaded.",
+    )
+    loss: float = Field(
+        default=0, ge=0, lt=1, description="With auto, the 1 - cosine to the model's own vectors that may be lost."
+    )
     trust_remote_code: bool = Field(default=False, description="Let a model run its own code, at its pinned revision.")
     threads: PositiveInt | None = Field(default=None, description="Threads that compute; unset is PyTorch's choice.")
     api_keys: Annotated[SecretStr, NoDecode] = Field(

@@ -89,6 +89,7 @@ class ServedModel(BaseModel):
     created: int
     owned_by: str
     weights: str = Field(description="hub, bundled, quantised, local, stand-in or twin, and how to know them.")
+    precision: str = Field(description="The way in which it runs: as loaded, or a name of helpers.models.ways.WAYS.")
     dimensions: int
     max_tokens: int
     max_characters: int = Field(description="Of a text; beyond it 413, even where texts may be cut.")

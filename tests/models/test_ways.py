@@ -70,7 +70,7 @@ def test_what_is_run_unpadded_computes_no_token_more_than_it_reads(minilm: Sente
         (f"{MINILM}@openvno-int8", "no way 'openvno-int8' to run a model. Did you mean openvino-int8"),
         (
             f"{MINILM}@fast",
-            "of a name can stand: openvino, openvino-int8, onnx-int8, unpadded, or a revision",
+            "of a name can stand: openvino, openvino-int8, onnx-int8, unpadded, bfloat16, or a revision",
         ),
         ("all-MiniLM-L6-v3@unpadded", "There is no model 'all-MiniLM-L6-v3'"),
         ("all-MiniLM-L6-v3@fast", "There is no model 'all-MiniLM-L6-v3@fast'"),

@@ -24,7 +24,10 @@ def shaken(ask: Ask, amount: float) -> Ask:
         found = []
         for vector in ask(texts, side):
             draw = np.random.default_rng(abs(hash(unit(vector).round(4).tobytes())))
-            found.append(unit(unit(vector) + draw.normal(0, amount, len(vector))) * np.linalg.norm(vector))
+            found.append(
+                unit(unit(vector) + draw.normal(0, amount * (384 / len(vector)) ** 0.5, len(vector)))
+                * np.linalg.norm(vector)
+            )
         return np.stack(found)
 
     return asked
@@ -60,6 +63,7 @@ OUTSIDE: dict[str, Callable[[Ask], Ask]] = {
     "precision 16 bits": lambda ask: shaken(ask, 6e-4),
     "precision 8 bits": lambda ask: shaken(ask, 6e-3),
     "precision 4 bits": lambda ask: shaken(ask, 2e-2),
+    "precision 1 bit": lambda ask: rows(ask, lambda v: np.sign(v) / v.shape[1] ** 0.5),
     "turned": lambda ask: rows(ask, lambda v: v @ turn(v.shape[1])),
     "other weights": lambda ask: shaken(ask, 7e-2),
 }

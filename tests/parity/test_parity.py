@@ -63,11 +63,26 @@ def test_each_fault_alone_is_named_and_nothing_else(reference: Reference, fault:
     assert told.faults == [fault] and len(str(told)) > 40
 
 
-@pytest.mark.parametrize("variant", [Variant(pooling="cls"), Variant(pooling="last"), Variant(limit=512)])
+@pytest.mark.parametrize(
+    "variant", [Variant(pooling="cls"), Variant(pooling="last"), *(Variant(limit=n) for n in (100, 200, 511, 512))]
+)
 def test_other_forms_of_a_fault_are_named_too(reference: Reference, variant: Variant) -> None:
     told = examine(under(reference, variant), reference)
     [value] = [str(getattr(variant, name)) for name in variant.faults()]
     assert len(told.findings) == 1 and value in told.findings[0].sentence
+
+
+@pytest.mark.execution
+def test_a_model_on_which_no_threshold_was_chosen_has_its_faults_named_too() -> None:
+    mpnet = Reference(load("all-mpnet-base-v2", device="cpu"))
+    for fault in NAMES:
+        assert examine(sick(mpnet, fault), mpnet).faults == [fault], fault
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_real_rounding_is_rounding_or_nothing(reference: Reference, dtype: str) -> None:
+    rounded = load("all-MiniLM-L6-v2", device="cpu", dtype=dtype)
+    assert examine(of_model(rounded), reference).faults in ([], ["precision 16 bits"])
 
 
 def check_pair(reference: Reference, pair: tuple[str, ...]) -> None:

@@ -332,6 +332,13 @@ def test_input_type_puts_the_models_prompt_before_a_text() -> None:
         assert listed["weights"].startswith("stand-in") and listed["prompts"]["document"] == "passage: "
 
 
+def test_a_way_to_run_the_model_is_set_and_told() -> None:
+    body = {"model": MODEL, "input": ["keys", "and a longer text"]}
+    with started() as plain, started(precision="openvino") as other:
+        np.testing.assert_allclose(embedded(post(other, **body)), embedded(post(plain, **body)), atol=1e-5)
+        assert [c.get("/v1/models").json()["data"][0]["precision"] for c in (plain, other)] == ["as loaded", "openvino"]
+
+
 def test_dimensions_of_a_matryoshka_model_are_cut_and_normalised() -> None:
     with started(model="google/embeddinggemma-300m", source="stand-in") as app_client:
         body = {"model": "google/embeddinggemma-300m", "input": ["keys", "and a longer text"]}
