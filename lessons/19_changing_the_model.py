@@ -83,6 +83,7 @@ class Turned:
     encode_document = encode_query
 
 
+# %%
 index.begin("minilm", new)
 for space, model in (("static", new), ("minilm", Turned())):
     try:
