@@ -333,7 +333,7 @@ class _Run:
         both = [(self.get(text, side), self.right(text, RIGHT, side)) for text in texts]
         got, real = (np.stack([pair[i] for pair in both if pair[0] is not None]) for i in (0, 1))  # type: ignore[misc]
         self.told.agreement = float(np.mean([set(a) == set(b) for a, b in zip(_near(got), _near(real), strict=True)]))
-        if left <= SAME:
+        if left <= SAME or "precision 1 bit" in self.told.faults:  # which explains all that is left
             return
         for limit, name, words in PRECISIONS:
             if left <= limit:
