@@ -95,7 +95,8 @@ def encode(
         unpadded = Unpadded(model, pack=pack and sum(lengths) >= TOKEN_BUDGET)  # for fewer it isn't worth the copy
     else:
         lengths = token_counts(model, [before + text for text in texts]) or [len(text) for text in texts]
-    for batch in (full_batches if unpadded else batches)(lengths, token_budget):
+    pads = unpadded is None and getattr(model[0], "pads", True)
+    for batch in (batches if pads else full_batches)(lengths, token_budget):
         if unpadded:
             vectors[batch] = unpadded([ids[i] for i in batch])
         else:

@@ -18,11 +18,14 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from torch.nn.functional import gelu, normalize, scaled_dot_product_attention
 from transformers import BertModel, MPNetModel, RobertaModel, XLMRobertaModel
 
+from helpers.models.int8 import quantised
+
 Floats = NDArray[np.float32]
 Group = tuple[int, int, int]  # the first token, how many texts, tokens of each
 Product = Callable[[torch.Tensor], torch.Tensor]  # (tokens, width) to (tokens, other width)
 
 ROWS = 1024  # for which oneDNN chooses the layout; any other number runs too
+KEPT_BYTES = 31 << 20  # glibc learns from blocks below 32 MiB
 FAMILY = "a BERT, RoBERTa, XLM-R or MPNet with mean or cls pooling"
 # Where a layer keeps its products; the rest has the same names in all of them.
 BERTS = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
@@ -52,9 +55,7 @@ def runs_unpadded(model: SentenceTransformer) -> bool:
 class Layer:
     """What an encoder's layer computes, one field a step; (tokens, width) in and out."""
 
-    query: Product
-    key: Product
-    value: Product
+    project: Callable[[torch.Tensor], Sequence[torch.Tensor]]  # to query, key and value
     mix: Product
     mixed_norm: Product
     widen: Product
@@ -70,14 +71,22 @@ class Unpadded:
         model: it may not change afterwards, since its weights may have been copied.
         pack: copy the weights into oneDNN's layout, where there is oneDNN: as much memory again, and the time of
             about a hundred tokens.
+        int8: round weights and activations of the products to 8 bits (`int8`); vectors move.
+
+    Raises:
+        CourseError: int8 where there is none.
     """
 
-    def __init__(self, model: SentenceTransformer, *, pack: bool = True) -> None:
+    def __init__(self, model: SentenceTransformer, *, pack: bool = True, int8: bool = False) -> None:
         module: Any = model[0]
         self.model, self.pooling, self.encoder = model, model[1], module.model
-        self.fills = pack and model.device.type == "cpu"
+        self.fills = (pack or int8) and model.device.type == "cpu"
         self.heads = int(self.encoder.config.num_attention_heads)
-        self.layers = [_layer(layer, PRODUCTS[type(self.encoder)], pack) for layer in self.encoder.encoder.layer]
+        # glibc gives freed memory back and takes it anew, page by page, a layer later: up to a quarter of the time.
+        # Once it has freed a block of this size it keeps twice as much; the block itself is never touched.
+        torch.empty(KEPT_BYTES, dtype=torch.uint8)
+        make = quantised if int8 else packed if pack else None
+        self.layers = [_layer(layer, PRODUCTS[type(self.encoder)], make) for layer in self.encoder.encoder.layer]
 
     def __call__(self, rows: list[list[int]]) -> Floats:
         """(n, d): the vectors of n tokenized texts, those of a length together, in one pass."""
@@ -103,8 +112,8 @@ class Unpadded:
         states = torch.cat([*parts, parts[0].new_zeros(filler, parts[0].shape[1])])
         biases = [self._bias(states, length) for _, _, length in groups]
         for layer in self.layers:
-            projected = [project(states) for project in (layer.query, layer.key, layer.value)]
-            mixed = torch.empty_like(projected[0])
+            projected = layer.project(states)
+            mixed = torch.empty_like(states)
             mixed[len(ids) :] = 0
             for group, bias in zip(groups, biases, strict=True):
                 query, key, value = (
@@ -122,14 +131,25 @@ class Unpadded:
         return compute(states.new_empty(1, length)) if compute else None
 
 
-def _layer(layer: Any, names: tuple[str, ...], pack: bool) -> Layer:
-    """The steps of one of the encoder's layers."""
+def _layer(layer: Any, names: tuple[str, ...], make: Callable[[torch.nn.Linear], Product] | None) -> Layer:
+    """The steps of one of the encoder's layers, its products as `make` makes them."""
     parts = [layer.get_submodule(name) for name in (*names, "intermediate.dense", "output.dense")]
-    query, key, value, mix, widen, narrow = (packed(part) if pack else part for part in parts)
+    mix, widen, narrow = (make(part) if make else part for part in parts[3:])
     norms = layer.attention.output.LayerNorm if names is BERTS else layer.attention.LayerNorm, layer.output.LayerNorm
     usual = layer.intermediate.intermediate_act_fn
     activate = torch.ops.aten.gelu_ if getattr(usual, "act", None) is gelu else usual  # in place: no new memory
-    return Layer(query, key, value, mix, norms[0], widen, activate, narrow, norms[1])
+    return Layer(_projection(parts[:3], make), mix, norms[0], widen, activate, narrow, norms[1])
+
+
+def _projection(
+    parts: Sequence[torch.nn.Linear], make: Callable[[torch.nn.Linear], Product] | None
+) -> Callable[[torch.Tensor], Sequence[torch.Tensor]]:
+    """Query, key and value; one product in int8, so that the states are rounded once."""
+    if make is quantised:
+        together = quantised(*parts)
+        return lambda states: together(states).chunk(len(parts), dim=1)
+    products = [make(part) if make else part for part in parts]
+    return lambda states: [product(states) for product in products]
 
 
 def _filler(tokens: int) -> int:

@@ -36,16 +36,20 @@ def to_onnx_int8(model: SentenceTransformer) -> SentenceTransformer:
         return run_onnx(path.read_bytes(), model)
 
 
-def to_unpadded(model: SentenceTransformer) -> SentenceTransformer:
-    """The model computed without padding, its vectors unchanged; see `Unpadded`.
+def to_unpadded(model: SentenceTransformer, *, int8: bool = False) -> SentenceTransformer:
+    """The model computed without padding; see `Unpadded`.
+
+    Args:
+        int8: products of 8-bit integers on a CPU (`int8`), which move vectors; otherwise they are unchanged.
 
     Raises:
-        CourseError: it is none of `FAMILY`.
+        CourseError: it is none of `FAMILY`, or int8 can't be had.
     """
     if not runs_unpadded(model):
         raise CourseError(f"Only {FAMILY} runs unpadded, and this is none; run it as it is.")
     prompts = {name: text or "" for name, text in model.prompts.items()}
-    return SentenceTransformer(modules=[UnpaddedTransformer(model)], device=str(model.device), prompts=prompts)
+    computed = UnpaddedTransformer(model, int8=int8)
+    return SentenceTransformer(modules=[computed], device=str(model.device), prompts=prompts)
 
 
 class UnpaddedTransformer(RuntimeTransformer):
@@ -53,9 +57,9 @@ class UnpaddedTransformer(RuntimeTransformer):
 
     pads = False
 
-    def __init__(self, model: SentenceTransformer) -> None:
-        computed: Any = Unpadded(model)
-        super().__init__(computed, model[0], precision=precision(model))
+    def __init__(self, model: SentenceTransformer, *, int8: bool = False) -> None:
+        computed: Any = Unpadded(model, int8=int8)
+        super().__init__(computed, model[0], precision="int8" if int8 else precision(model))
         self.dims = int(model.get_embedding_dimension() or 0)
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -83,6 +87,7 @@ WAYS: dict[str, Callable[[SentenceTransformer], SentenceTransformer]] = {
     "openvino-int8": partial(to_openvino, int8=True),
     "onnx-int8": to_onnx_int8,
     "unpadded": to_unpadded,
+    "unpadded-int8": partial(to_unpadded, int8=True),
     "bfloat16": to_bfloat16,
 }
-LOSSY = ("openvino-int8", "onnx-int8", "bfloat16")  # their vectors aren't the model's within 1e-5
+LOSSY = ("openvino-int8", "onnx-int8", "unpadded-int8", "bfloat16")  # their vectors aren't the model's within 1e-5
