@@ -5,10 +5,11 @@
 CPU seconds of child processes, in turn, the files in the system's cache after the first round.
 """
 
-import resource
 import statistics
 import subprocess
 import sys
+
+import psutil
 
 from helpers.measure import environment
 
@@ -23,10 +24,10 @@ PROGRAMS = {
 
 def cpu_s(program: str) -> float:
     """User and system seconds of a Python process that runs a program."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = psutil.Process().cpu_times()
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    after = psutil.Process().cpu_times()
+    return float(after.children_user + after.children_system - before.children_user - before.children_system)
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ from helpers.encode.stream import stream
 from helpers.errors import CourseError
 from helpers.measure import claims, environment, metrics, speed
 from helpers.models import twins
+from helpers.models.int8 import available as int8_products
+from helpers.models.ways import to_unpadded
 
 torch.set_num_threads(1)  # one thread, so that CPU seconds can be compared
 model = load("all-MiniLM-L6-v2", device="cpu")
@@ -235,9 +238,13 @@ rungs: Ways = {
     "OpenVINO int8, token budget": lambda: encode(openvino_int8, texts),
     "ONNX Runtime int8, token budget": lambda: encode(onnx_int8, texts),
 }
+
+# %%
 if cpu_has_bfloat16():
     half = load("all-MiniLM-L6-v2", device="cpu", dtype="bfloat16")
     rungs["unpadded, packed, bfloat16"] = lambda: encode(half, texts)
+more = {"unpadded int8": to_unpadded(model, int8=True)} if int8_products() else {}
+rungs |= {name: partial(encode, other, texts) for name, other in more.items()}
 runs = measure(rungs)
 
 # %% [markdown]
@@ -318,7 +325,7 @@ def ndcg(other: object, search: data.Retrieval) -> np.ndarray:
 full = {where: ndcg(model, search) for where, search in searches.items()}
 int8 = {
     name: {w: metrics.estimate(metrics.mean, ndcg(other, search) - full[w]) for w, search in searches.items()}
-    for name, other in {"ONNX Runtime int8": onnx_int8, "OpenVINO int8": openvino_int8}.items()
+    for name, other in ({"ONNX Runtime int8": onnx_int8, "OpenVINO int8": openvino_int8} | more).items()
 }
 pd.DataFrame(int8).T.rename_axis("change of nDCG@10 from float32")
 
@@ -327,6 +334,9 @@ pd.DataFrame(int8).T.rename_axis("change of nDCG@10 from float32")
 # says "better" of an int8 model, read it so. Say before you look how large a loss you would take for the speed, and
 # read the lower end: a loss beyond it is unlikely. Int8 results also depend on the processor: encode the index and the
 # queries on the same kind, and run this cell there, on your own texts, before you ship int8.
+#
+# `encode(model, texts, precision="auto", loss=0.01)` climbs the ladder for you: it tries the ways that a machine has,
+# once, keeps the fastest whose vectors move by no more than the loss, and says which; without a loss none may move.
 #
 # ## A file larger than the memory
 #

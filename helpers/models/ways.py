@@ -78,7 +78,13 @@ class UnpaddedTransformer(RuntimeTransformer):
 
 
 def to_bfloat16(model: SentenceTransformer) -> SentenceTransformer:
-    """The model computed in bfloat16, half the bytes a number; slow where the processor has no instructions for it."""
+    """The model computed in bfloat16, half the bytes a number; slow where the processor has no instructions for it.
+
+    Raises:
+        CourseError: it is none of `FAMILY`.
+    """
+    if not runs_unpadded(model):
+        raise CourseError(f"Only {FAMILY} is run in bfloat16, and this is none; run it as it is.")
     return copy.deepcopy(model).to(torch.bfloat16)
 
 
