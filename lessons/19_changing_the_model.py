@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 from matplotlib import pyplot as plt
 
-from helpers import benchmark, bundled, data, load, weights
+from helpers import benchmark, bundled, costs, data, load, weights
 from helpers.encode import token_counts
 from helpers.errors import CourseError
 from helpers.measure import claims, environment, metrics
@@ -94,8 +94,8 @@ for space, model in (("static", new), ("minilm", Turned())):
 # %% [markdown]
 # ## Estimate first
 #
-# What the change costs is known before it begins: tokens, at the speed of this model on this machine. Lesson 12 turns
-# hours into money.
+# What the change costs is known before it begins: tokens, at the speed of this model on this machine. Lessons 12 and
+# 13 turn hours into money more carefully.
 
 # %%
 texts = list(corpus.values())
@@ -107,8 +107,10 @@ for part in np.array_split(np.arange(64), 16):
 rate, tokens = np.median(rates), np.mean(token_counts(new, texts))
 low, high = np.quantile(rates, [0.1, 0.9])
 print(f"{tokens:.0f} tokens a text, {rate:,.0f} tokens/s of one core (most batches {low:,.0f} to {high:,.0f})")
+machine = costs.price("Hugging Face Inference Endpoints", "aws intel-spr x8")  # eight vCPUs, taken as four cores
 for n in (len(texts), 1_000_000, 100_000_000):
-    print(f"{n:>11,} texts: {n * tokens / rate / 3600:,.1f} hours of one core")
+    hours = n * tokens / rate / 3600
+    print(f"{n:>11,} texts: {hours:,.1f} hours of one core, about ${hours / 4 * machine.price_usd:,.0f} rented")
 
 # %% [markdown]
 # ## Backfill, and a kill
