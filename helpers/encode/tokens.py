@@ -49,6 +49,12 @@ class TokenizedModel:
         inside = [i for i, special in enumerate(frame.special_tokens_mask) if not special]
         self.before, self.after = frame.ids[: inside[0]], frame.ids[inside[-1] + 1 :]
 
+    def release(self) -> None:
+        """Forget weights that were copied into a faster layout; from then on only this runs the model."""
+        computing = self._unpadded or getattr(self.model[0], "run", None)
+        if isinstance(computing, Unpadded):
+            computing.release()
+
     def tokenize(self, texts: Sequence[str]) -> list[Row]:
         """Token ids of each text, special tokens included, nothing cut. Releases the interpreter's lock."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]

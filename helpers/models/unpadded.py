@@ -86,7 +86,20 @@ class Unpadded:
         # Once it has freed a block of this size it keeps twice as much; the block itself is never touched.
         torch.empty(KEPT_BYTES, dtype=torch.uint8)
         make = quantised if int8 else packed if pack else None
-        self.layers = [_layer(layer, PRODUCTS[type(self.encoder)], make) for layer in self.encoder.encoder.layer]
+        self.layers = [_layer(layer, _names(type(self.encoder)), make) for layer in self.encoder.encoder.layer]
+        parts = [layer.get_submodule(n) for layer in self.encoder.encoder.layer for n in _names(type(self.encoder))]
+        self.copied = [part for part in parts if int8 or (pack and packs(part))]
+
+    def release(self) -> None:
+        """Forget the model's own weights where copies compute; from then on only this runs the model.
+
+        What is left of it is copied too: weights are read from a mapped file, which stays in memory while any is used.
+        """
+        for part in self.copied:
+            part.weight = torch.nn.Parameter(part.weight.new_empty(0), requires_grad=False)
+        if self.copied:
+            for tensor in (*self.model.parameters(), *self.model.buffers()):
+                tensor.data = tensor.data.clone()
 
     def __call__(self, rows: list[list[int]]) -> Floats:
         """(n, d): the vectors of n tokenized texts, those of a length together, in one pass."""
@@ -131,11 +144,17 @@ class Unpadded:
         return compute(states.new_empty(1, length)) if compute else None
 
 
+def _names(kind: type) -> tuple[str, ...]:
+    """Where a layer of such an encoder keeps its products: query, key, value, mix, widen, narrow."""
+    return (*PRODUCTS[kind], "intermediate.dense", "output.dense")
+
+
 def _layer(layer: Any, names: tuple[str, ...], make: Callable[[torch.nn.Linear], Product] | None) -> Layer:
     """The steps of one of the encoder's layers, its products as `make` makes them."""
-    parts = [layer.get_submodule(name) for name in (*names, "intermediate.dense", "output.dense")]
+    parts = [layer.get_submodule(name) for name in names]
     mix, widen, narrow = (make(part) if make else part for part in parts[3:])
-    norms = layer.attention.output.LayerNorm if names is BERTS else layer.attention.LayerNorm, layer.output.LayerNorm
+    mixed = layer.attention.output if hasattr(layer.attention, "output") else layer.attention
+    norms = mixed.LayerNorm, layer.output.LayerNorm
     usual = layer.intermediate.intermediate_act_fn
     activate = torch.ops.aten.gelu_ if getattr(usual, "act", None) is gelu else usual  # in place: no new memory
     return Layer(_projection(parts[:3], make), mix, norms[0], widen, activate, narrow, norms[1])
@@ -160,17 +179,23 @@ def _filler(tokens: int) -> int:
     return -tokens % (1 << max(0, tokens.bit_length() - 4))
 
 
+def packs(linear: torch.nn.Linear) -> bool:
+    """Whether oneDNN has a layout of its own for a layer's weights: on a CPU, in float32 or what bfloat16 it has."""
+    known, dtype = torch.ops.mkldnn, linear.weight.dtype
+    if linear.weight.device.type != "cpu" or not hasattr(known, "_linear_pointwise"):
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and bool(known._is_mkldnn_bf16_supported()))
+
+
 def packed(linear: torch.nn.Linear) -> Product:
     """The same product with a copy of the weights in oneDNN's layout; the layer itself where there is no such thing.
 
     It is what `torch.compile` makes of a layer with frozen weights, by operations outside PyTorch's public API.
     """
-    weight, bias, known = linear.weight.detach(), linear.bias.detach(), torch.ops.mkldnn
-    if weight.device.type != "cpu" or not hasattr(known, "_linear_pointwise"):
+    if not packs(linear):
         return linear
-    if weight.dtype != torch.float32 and not (weight.dtype == torch.bfloat16 and known._is_mkldnn_bf16_supported()):
-        return linear
-    weight = known._reorder_linear_weight(weight, ROWS)
+    known, bias = torch.ops.mkldnn, linear.bias.detach().clone()
+    weight = known._reorder_linear_weight(linear.weight.detach(), ROWS)
 
     def product(states: torch.Tensor) -> torch.Tensor:
         states_out: torch.Tensor = known._linear_pointwise(states, weight, bias, "none", [], "")

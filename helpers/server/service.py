@@ -79,6 +79,7 @@ class Service:
             self.way = chosen_way(model, settings.precision or AS_LOADED, settings.loss, encode)
             model = run_as(model, self.way)
         self.tokenized = TokenizedModel(model)
+        self.tokenized.release()
         speed = self._warm_up(self.tokenized)
         self.batcher = Batcher(
             self.tokenized.encode,

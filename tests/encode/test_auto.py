@@ -48,7 +48,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         vectors[:, 1] = np.sqrt(2 * moved.get(name, 0.0))
         return vectors
 
-    monkeypatch.setattr(ways, "WAYS", {name: made(name) for name in ways.WAYS})
+    monkeypatch.setattr(ways, "WAYS", {name: made(name) for name in moved})
+    monkeypatch.setattr(ways, "LOSSY", [name for name, by in moved.items() if by])
     monkeypatch.setattr(auto.time, "process_time", lambda: clock[0])
     monkeypatch.setattr(auto, "run", run, raising=False)
     return taken

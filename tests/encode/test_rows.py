@@ -14,7 +14,9 @@ from helpers import models
 from helpers.encode import encode
 from helpers.encode.batching import RowError
 from helpers.encode.stream import stream
+from helpers.encode.tokens import TokenizedModel
 from helpers.errors import CourseError
+from helpers.models.unpadded import packs
 
 HALF = "half \ud83d emoji"
 
@@ -109,3 +111,15 @@ def test_what_made_a_folder_of_parts_is_all_told_apart(
             (out / "_manifest.json").write_text(json.dumps(manifest | {key: "another"}))
             with pytest.raises(CourseError, match=f"begun with something else: {key} was 'another'"):
                 stream(**given)
+
+
+@pytest.mark.parametrize("how", ["all-MiniLM-L6-v2", "all-MiniLM-L6-v2@bfloat16", "all-MiniLM-L6-v2@unpadded-int8"])
+def test_copied_weights_are_forgotten_and_the_vectors_stay(how: str) -> None:
+    model = models.load(how, device="cpu")
+    tokenized = TokenizedModel(model)
+    rows = sorted(tokenized.tokenize(["a text", "and a longer one, of a few more words"]), key=len, reverse=True)
+    before, size = tokenized.encode(rows), sum(p.numel() for p in model.parameters())
+    tokenized.release()
+    np.testing.assert_array_equal(tokenized.encode(rows), before)
+    if how == "all-MiniLM-L6-v2" and packs(torch.nn.Linear(8, 8)):
+        assert sum(p.numel() for p in model.parameters()) < 0.6 * size
