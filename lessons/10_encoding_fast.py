@@ -218,6 +218,9 @@ openvino_int8 = to_openvino(model, int8=True)
 known = ("vnni", "amx_int8", "dot", "i8mm")  # x86 and Arm
 found = [name for name, there in torch.cpu.get_capabilities().items() if there and any(k in name for k in known)]
 print(f"instructions for int8: {', '.join(found) or 'none found'}; for bfloat16: {cpu_has_bfloat16()}")
+more = {"unpadded int8": to_unpadded(model, int8=True)} if int8_products() else {}
+if cpu_has_bfloat16():
+    more["unpadded, packed, bfloat16"] = load("all-MiniLM-L6-v2", device="cpu", dtype="bfloat16")
 
 # %% [markdown]
 # ## The ladder
@@ -238,12 +241,6 @@ rungs: Ways = {
     "OpenVINO int8, token budget": lambda: encode(openvino_int8, texts),
     "ONNX Runtime int8, token budget": lambda: encode(onnx_int8, texts),
 }
-
-# %%
-if cpu_has_bfloat16():
-    half = load("all-MiniLM-L6-v2", device="cpu", dtype="bfloat16")
-    rungs["unpadded, packed, bfloat16"] = lambda: encode(half, texts)
-more = {"unpadded int8": to_unpadded(model, int8=True)} if int8_products() else {}
 rungs |= {name: partial(encode, other, texts) for name, other in more.items()}
 runs = measure(rungs)
 
