@@ -46,7 +46,7 @@ build: .venv/test.stamp  ## Write notebooks/, solutions/ and exercises/ from les
 .PHONY: parity
 parity: .venv/run.stamp  ## Is it the model? (URL=http://127.0.0.1:8080 or MODEL_B=folder, MODEL=the-model-it-should-be, ROUTE=auto).
 	@test -n "$(URL)$(MODEL_B)" || { echo "Say what to examine: make parity URL=http://127.0.0.1:8080 MODEL=all-MiniLM-L6-v2"; exit 2; }
-	@mkdir -p results/parity && rm -f results/parity/*
+	@mkdir -p results/parity && rm -f results/parity/parity.txt results/parity/parity.json
 	@echo "Examining $(or $(URL),$(MODEL_B)), half a minute ..."
 	@$(BIN)/python -m papermill notebooks/20_parity.ipynb results/parity/parity.ipynb -r url "$(URL)" -r model "$(or $(MODEL),all-MiniLM-L6-v2)" -r model_b "$(MODEL_B)" -r served_as "$(SERVED_AS)" -r route "$(or $(ROUTE),auto)" --no-progress-bar --log-level ERROR 2> results/parity/log.txt || { grep -o 'CourseError: .*' results/parity/log.txt || cat results/parity/log.txt; exit 2; } >&2
 	@cat results/parity/parity.txt

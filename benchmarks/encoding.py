@@ -7,7 +7,8 @@ lengths (the course's texts, cut so that their mean is about 54 tokens), interle
 medians, ratios with the lowest and the highest of the repeats. The last column is the arithmetic that the texts need,
 over what a large float32 matrix product does on this machine. A model reads every fourth text or fewer, and the library
 gets batches smaller by as much: they hold the share of padding that batches of 32 have with all the texts.
-To see what another processor would do: ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2.
+To see what another processor would do: ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2
+MKL_ENABLE_INSTRUCTIONS=AVX2 (ONNX Runtime heeds none of them).
 """
 
 import os

@@ -246,7 +246,12 @@ class _Transaction:
 
     def __enter__(self) -> None:
         self.watch(f"before {self.what}")
-        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise CourseError(
+                f"The index can't be written now ({error}); end the other writer, or try again."
+            ) from error
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         if kind is None:

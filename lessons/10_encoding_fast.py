@@ -193,9 +193,9 @@ plt.show()
 # read other texts' there. So it runs apart, texts of equal length together: a rectangle without padding.
 
 # %% [markdown]
-# `helpers.encode.encode` does this for any BERT. On a CPU it also *packs* the weights: it copies them once into the
-# order in which oneDNN, a library inside PyTorch, reads them fastest. It is meant to give the library's vectors,
-# so that is what is checked, on mixed lengths, with an empty text among them:
+# `helpers.encode.encode` does this for a BERT, RoBERTa, XLM-R or MPNet. On a CPU it also *packs* the weights: it copies
+# them once into the order in which oneDNN, a library inside PyTorch, reads them fastest. It is meant to give the
+# library's vectors, so that is what is checked, on mixed lengths, with an empty text among them:
 
 # %%
 checked = ["", *texts[:16], "word " * 600]
@@ -302,8 +302,8 @@ pd.DataFrame(bridge, index=["tokens a text", "tokens/s", "how"]).T
 #
 # `export_dynamic_quantized_onnx_model`, `unpad_inputs` on a GPU with FlashAttention, `encode(device=[...])` and
 # `chunk_size` for several devices ([speeding up
-# inference](https://sbert.net/docs/sentence_transformer/usage/efficiency.html)). `helpers.encode` is for BERTs on a
-# CPU, and for understanding.
+# inference](https://sbert.net/docs/sentence_transformer/usage/efficiency.html)). `helpers.encode` is for BERTs and
+# their kin on a CPU, and for understanding.
 #
 # ## Is int8 still good?
 #
@@ -333,7 +333,8 @@ pd.DataFrame(int8).T.rename_axis("change of nDCG@10 from float32")
 # queries on the same kind, and run this cell there, on your own texts, before you ship int8.
 #
 # `encode(model, texts, precision="auto", loss=0.01)` climbs the ladder for you: it tries the ways that a machine has,
-# once, keeps the fastest whose vectors move by no more than the loss, and says which; without a loss none may move.
+# once, keeps the fastest whose vectors of a sample move by no more than the loss, and says which; without a loss none
+# may move.
 #
 # ## A file larger than the memory
 #

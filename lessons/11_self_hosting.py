@@ -182,8 +182,8 @@ pd.DataFrame(padding).round(2)
 # %% [markdown]
 # Sorting does most; the budget bounds the time and memory of a call, whatever texts come. Padded batches never compute
 # fewer tokens than one text a request; what they save is calls, and by arrival they pay dearly for it. The helper pays
-# this padding only for other architectures: a BERT it runs unpadded (lesson 10). No timer is needed to fill batches:
-# while one is computed the next one gathers by itself.
+# this padding only for other architectures: a BERT or its kin it runs unpadded (lesson 10). No timer is needed to fill
+# batches: while one is computed the next one gathers by itself.
 #
 # ## Mend 2: refuse early
 #

@@ -110,7 +110,7 @@ print(f"{tokens:.0f} tokens a text, {rate:,.0f} tokens/s of one core (most batch
 machine = costs.price("Hugging Face Inference Endpoints", "aws intel-spr x8")  # eight vCPUs, taken as four cores
 for n in (len(texts), 1_000_000, 100_000_000):
     hours = n * tokens / rate / 3600
-    print(f"{n:>11,} texts: {hours:,.1f} hours of one core, about ${hours / 4 * machine.price_usd:,.0f} rented")
+    print(f"{n:>11,} texts: {hours:,.1f} hours of one core, about ${hours / 4 * machine.price_usd:,.2f} rented")
 
 # %% [markdown]
 # ## Backfill, and a kill

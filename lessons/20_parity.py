@@ -73,9 +73,8 @@ print(f"two honest runtimes of one precision differ by less than {SAME:.0e}")
 table.style.format("{:.1e}")
 
 # %% [markdown] tags=["lesson"]
-# A lost token is lost from *every* text, so every text deviates, and short texts mostly by more than long ones: there
-# are fewer others to outvote it. A cut would have spared all but the long ones, a tokenizer all but those with what it
-# reads otherwise.
+# A lost token is lost from *every* text, so every text deviates. A cut would have spared all but the long ones, a
+# tokenizer all but those with what it reads otherwise.
 #
 # ## How it finds out
 #

@@ -16,7 +16,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import cpuinfo
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from helpers import data, files
 from helpers.bundled.runtime import RuntimeTransformer
 from helpers.errors import CourseError
 from helpers.models import ways
+from helpers.models.device import processor
 from helpers.models.provenance import mark, weights
 
 Floats = NDArray[np.float32]
@@ -108,8 +108,8 @@ def choose(model: SentenceTransformer, encode: Encode, loss: float = 0.0) -> Cho
     Args:
         model: as loaded, which is what the others are held against.
         encode: what it is run by.
-        loss: the largest 1 - cosine to the model's own vectors that may be lost; 0 allows only ways whose numbers are
-            the model's within 1e-5.
+        loss: the largest 1 - cosine to the model's own vectors that may be lost, on a sample of the course's texts; 0
+            allows only ways whose numbers are the model's within 1e-5.
 
     Raises:
         CourseError: the loss is none.
@@ -146,7 +146,7 @@ def _tried(model: SentenceTransformer, encode: Encode, loss: float) -> Choice:
         except CourseError as error:
             refused[way] = str(error)
             continue
-        deviations[way] = float((1 - _unit(vectors, right)).max())
+        deviations[way] = float((1 - _cosines(vectors, right)).max())
         if deviations[way] <= loss if loss else np.abs(vectors - right).max() <= EQUAL:
             ready[way] = made
         else:
@@ -165,16 +165,15 @@ def _tried(model: SentenceTransformer, encode: Encode, loss: float) -> Choice:
     return Choice(best, loss, ratios, {way: deviations[way] for way in ready}, refused, _cpu())
 
 
-def _unit(one: Floats, other: Floats) -> Floats:
+def _cosines(one: Floats, other: Floats) -> Floats:
     """(n,) cosines of rows."""
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     return np.asarray((one * other).sum(axis=1) / lengths)
 
 
 def _cpu() -> str:
-    info = cpuinfo.get_cpu_info()
-    marks = {"avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16"}
-    return " ".join([info.get("brand_raw", "a CPU"), *sorted(marks & set(info.get("flags", [])))])
+    name, features = processor()
+    return " ".join([name or "a CPU", *features])
 
 
 def _key(model: SentenceTransformer, loss: float) -> str:

@@ -61,7 +61,8 @@ def encode(
         pack: on a CPU, copy the weights of an unpadded model into a faster layout: as much memory again.
         precision: "auto" is the fastest way that this machine has (tried once, kept in the cache), or a name of
             `models.ways.WAYS`; None runs the model as it was loaded.
-        loss: with "auto", the 1 - cosine that may be lost; 0 allows only ways that change no number by more than 1e-5.
+        loss: with "auto", the 1 - cosine that may be lost, on a sample of the course's texts; 0 allows only ways that
+            change no number by more than 1e-5.
 
     Returns:
         (n, d), float32.

@@ -77,7 +77,7 @@ class TokenizedModel:
         return row[: self.max_tokens - len(self.after)] + self.after
 
     def encode(self, rows: list[Row]) -> Floats:
-        """(n, d) float32 of n rows, the longest first; in one pass, unpadded where the model is a plain BERT."""
+        """(n, d) float32 of n rows, the longest first; in one pass, unpadded where `runs_unpadded` holds."""
         with torch.inference_mode():
             if self._unpadded:
                 return self._unpadded(rows)

@@ -6,10 +6,11 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import cpuinfo
 import huggingface_hub
 import psutil
 import torch
+
+from helpers.models.device import processor
 
 PACKAGES = (
     "embedding-models-course",
@@ -29,11 +30,10 @@ PACKAGES = (
 @cache
 def hardware() -> dict[str, Any]:
     """The processor, its cores and threads in use, memory in GB, and the accelerator if there is one."""
-    cpu = cpuinfo.get_cpu_info()
-    wanted = {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16"}
+    name, features = processor()
     facts: dict[str, Any] = {
-        "cpu": cpu.get("brand_raw", platform.processor() or platform.machine()),
-        "cpu_features": sorted(wanted & set(cpu.get("flags", []))),
+        "cpu": name or platform.processor() or platform.machine(),
+        "cpu_features": features,
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),

@@ -1,5 +1,8 @@
 """The device and the dtype to run a model in, from what a reader asks for."""
 
+from functools import cache
+
+import cpuinfo
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import get_device_name
@@ -36,6 +39,14 @@ def choose_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     if wanted not in known:
         raise CourseError(f"dtype is {wanted!r}; it must be one of {', '.join(known)}.")
     return known[wanted]
+
+
+@cache
+def processor() -> tuple[str, list[str]]:
+    """The processor's name, and those of its instruction sets on which the speed of a model hangs."""
+    info = cpuinfo.get_cpu_info()
+    wanted = {"avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16"}
+    return info.get("brand_raw", ""), sorted(wanted & set(info.get("flags", [])))
 
 
 def precision(model: SentenceTransformer) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -269,6 +270,18 @@ def test_a_text_that_comes_while_a_switch_looks_is_not_lost(index: Index, tmp_pa
     with pytest.raises(CourseError, match="lacks 1 texts"):
         switching.switch("new")
     assert seen and index.live == "old"
+
+
+def test_an_index_that_another_process_keeps_locked_says_so(index: Index, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "index.db")
+    other.execute("BEGIN IMMEDIATE")
+    index._db.execute("PRAGMA busy_timeout = 10")
+    with pytest.raises(CourseError, match=r"can't be written now .*locked"):
+        index.add({"t1": "x"})
+    other.rollback()
+    index.add({"t1": "x"})
+    assert "t1" in index.missing("old")
+    other.close()
 
 
 def test_the_shadow_says_how_many_answers_two_spaces_share(index: Index) -> None:
