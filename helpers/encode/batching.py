@@ -10,7 +10,7 @@ Files too large for the memory are `stream`'s.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from helpers.errors import CourseError
 from helpers.models.unpadded import Unpadded, runs_unpadded
 
 TOKEN_BUDGET = 1024
+Plan = Callable[[Sequence[int], int], list[NDArray[np.int64]]]  # lengths and a budget to batches
 
 
 class RowError(CourseError):
@@ -89,18 +90,17 @@ def encode(
     if precision:
         model = run_as(model, chosen_way(model, precision, loss, encode))
     vectors = np.empty((len(texts), int(model.get_embedding_dimension() or 0)), dtype=np.float32)
-    unpadded = None
-    if runs_unpadded(model):
+    unpadded = getattr(model[0], "unpadded", None)  # one that `models.ways` made
+    if unpadded or runs_unpadded(model):
         ids = _token_ids(model, [before + text for text in texts])
         lengths = [len(row) for row in ids]
-        unpadded = Unpadded(model, pack=pack and sum(lengths) >= TOKEN_BUDGET)  # for fewer it isn't worth the copy
+        # For a few tokens the weights aren't worth the copy.
+        unpadded = unpadded or Unpadded(model, pack=pack and sum(lengths) >= TOKEN_BUDGET)
+        for batch in full_batches(lengths, token_budget):
+            vectors[batch] = unpadded([ids[i] for i in batch])[:, : model.truncate_dim]
     else:
         lengths = token_counts(model, [before + text for text in texts]) or [len(text) for text in texts]
-    pads = unpadded is None and getattr(model[0], "pads", True)
-    for batch in (batches if pads else full_batches)(lengths, token_budget):
-        if unpadded:
-            vectors[batch] = unpadded([ids[i] for i in batch])
-        else:
+        for batch in batches(lengths, token_budget):
             part = [texts[i] for i in batch]
             vectors[batch] = model.encode(part, prompt=before, batch_size=len(part), show_progress_bar=False)
     if not (finite := np.isfinite(vectors).all(axis=1)).all():

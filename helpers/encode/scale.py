@@ -31,7 +31,7 @@ from helpers import models
 from helpers.data.characters import is_blank, suffix_of, text_fault
 from helpers.data.rows import SUFFIXES, open_table
 from helpers.encode import encode
-from helpers.encode.batching import TOKEN_BUDGET, RowError, batches
+from helpers.encode.batching import TOKEN_BUDGET, RowError, batches, full_batches
 from helpers.encode.tokens import TokenizedModel
 from helpers.errors import CourseError
 
@@ -105,6 +105,7 @@ class Encoder:
             raise CourseError(f"{model}: an actor has no real weights, only a {weights.kind}; put them on its machine.")
         self.prompt_name = prompt_name or _document_prompt(self.model)
         self.batch_tokens = batch_tokens
+        self.tokenized: TokenizedModel | None = None
         self.made_with = {"model": model, "weights": str(weights), "prompt_name": self.prompt_name or ""}
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -128,11 +129,11 @@ class Encoder:
         return encode(self.model, texts, prompt_name=self.prompt_name, token_budget=self.batch_tokens)
 
     def _of_ids(self, table: pa.Table) -> NDArray[np.float32]:
-        rows, model = table.column(TOKENS).to_pylist(), TokenizedModel(self.model)
+        rows = table.column(TOKENS).to_pylist()
+        self.tokenized = model = self.tokenized or TokenizedModel(self.model)
         vectors = np.empty((len(rows), model.dims), dtype=np.float32)
-        for batch in batches([len(row) for row in rows], self.batch_tokens):
-            longest_first = sorted(batch, key=lambda i: -len(rows[i]))
-            vectors[longest_first] = model.encode([rows[i] for i in longest_first])
+        for batch in (batches if model.pads else full_batches)([len(row) for row in rows], self.batch_tokens):
+            vectors[batch] = model.encode([rows[i] for i in batch])
         if not np.isfinite(vectors).all():
             raise RowError(
                 int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0]), "gives numbers that aren't finite."

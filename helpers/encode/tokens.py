@@ -26,6 +26,7 @@ class TokenizedModel:
     Attributes:
         max_tokens: tokens that the model reads of a text, special tokens included.
         dims: d, the size of a vector.
+        pads: whether a batch is padded to its longest text.
     """
 
     def __init__(self, model: SentenceTransformer) -> None:
@@ -37,23 +38,24 @@ class TokenizedModel:
                 "serve another one, such as all-MiniLM-L6-v2."
             )
         self.model = model
-        self._unpadded = Unpadded(model) if runs_unpadded(model) else None
+        self._unpadded: Unpadded | None = getattr(model[0], "unpadded", None)  # one that `models.ways` made
+        if runs_unpadded(model):
+            self._unpadded = Unpadded(model)
         # A copy: the library sets truncation on the original with each call, which two threads can't share.
         self._tokenizer = Tokenizer.from_str(backend.to_str())
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.vocabulary = self._tokenizer.get_vocab_size()
         self.max_tokens = int(min(model.max_seq_length or 10**9, model.tokenizer.model_max_length))
-        self.dims = int(model.get_embedding_dimension() or 0)
+        self.dims, self.pads = int(model.get_embedding_dimension() or 0), self._unpadded is None
         frame = self._tokenizer.encode("a")
         inside = [i for i, special in enumerate(frame.special_tokens_mask) if not special]
         self.before, self.after = frame.ids[: inside[0]], frame.ids[inside[-1] + 1 :]
 
     def release(self) -> None:
         """Forget weights that were copied into a faster layout; from then on only this runs the model."""
-        computing = self._unpadded or getattr(self.model[0], "run", None)
-        if isinstance(computing, Unpadded):
-            computing.release()
+        if self._unpadded:
+            self._unpadded.release()
 
     def tokenize(self, texts: Sequence[str]) -> list[Row]:
         """Token ids of each text, special tokens included, nothing cut. Releases the interpreter's lock."""
@@ -80,7 +82,7 @@ class TokenizedModel:
         """(n, d) float32 of n rows, the longest first; in one pass, unpadded where `runs_unpadded` holds."""
         with torch.inference_mode():
             if self._unpadded:
-                return self._unpadded(rows)
+                return self._unpadded(rows)[:, : self.model.truncate_dim]
             tokenizer: Any = self.model.tokenizer
             features: dict[str, Any] = {"input_ids": rows}
             if "token_type_ids" in tokenizer.model_input_names:

@@ -288,7 +288,7 @@ def _speed(
         needed = float(np.polyval(cost, lengths).mean())
         share = needed / middle / matrix_peak(model.device.type, model.dtype or torch.float32)
     tokenizer = getattr(model[0], "tokenizer", None)
-    padded = hasattr(tokenizer, "pad") and getattr(model[0], "pads", True)  # a static model's tokenizer doesn't
+    padded = hasattr(tokenizer, "pad") and not hasattr(model[0], "unpadded")  # a static model's tokenizer doesn't
     computed = sum(len(batch) * max(batch) for batch in counted) if padded else sum(lengths)
     alone = [1000 * second for visit in own for second in visit.single_s]
     return Speed(

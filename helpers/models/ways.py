@@ -53,13 +53,12 @@ def to_unpadded(model: SentenceTransformer, *, int8: bool = False) -> SentenceTr
 
 
 class UnpaddedTransformer(RuntimeTransformer):
-    """A whole pipeline in one module: token ids and masks in, vectors out."""
-
-    pads = False
+    """A whole pipeline in one module: token ids and masks in, vectors out; `encode` takes `unpadded` itself."""
 
     def __init__(self, model: SentenceTransformer, *, int8: bool = False) -> None:
-        computed: Any = Unpadded(model, int8=int8)
-        super().__init__(computed, model[0], precision="int8" if int8 else precision(model))
+        self.unpadded = Unpadded(model, int8=int8)
+        run: Any = self.unpadded
+        super().__init__(run, model[0], precision="int8" if int8 else precision(model))
         self.dims = int(model.get_embedding_dimension() or 0)
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -67,8 +66,7 @@ class UnpaddedTransformer(RuntimeTransformer):
         masks = features["attention_mask"].bool()
         rows = [ids[mask].tolist() for ids, mask in zip(features["input_ids"], masks, strict=True)]
         longest_first = np.argsort([-len(row) for row in rows], kind="stable")
-        compute: Any = self.run
-        vectors = compute([rows[i] for i in longest_first])[np.argsort(longest_first)]
+        vectors = self.unpadded([rows[i] for i in longest_first])[np.argsort(longest_first)]
         features["sentence_embedding"] = torch.from_numpy(vectors)
         return features
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.encode import batches
+from helpers.encode.batching import Plan, batches
 from helpers.encode.tokens import Floats, Row
 from helpers.server.turns import Turns
 
@@ -74,6 +74,7 @@ class Batcher:
         token_budget: int,
         max_queue_tokens: int,
         max_wait_s: float,
+        plan: Plan = batches,
         observe: Callable[[int, int], None] = lambda texts, tokens: None,
         died: Callable[[], None] = lambda: None,
     ) -> None:
@@ -85,10 +86,11 @@ class Batcher:
             token_budget: tokens a batch.
             max_queue_tokens: tokens that may go before a request, its own among them.
             max_wait_s: seconds that encoding them may take at the speed of late.
+            plan: puts rows into batches: `batches`, or `full_batches` for a model that pads nothing.
             observe: told texts and tokens of each batch.
             died: called by the worker when an error ends it, after those who wait were told.
         """
-        self.encode, self.observe, self.died = encode, observe, died
+        self.encode, self.plan, self.observe, self.died = encode, plan, observe, died
         self.dims, self.token_budget = dims, token_budget
         self.max_queue_tokens, self.max_wait_s = max_queue_tokens, max_wait_s
         self._encoded, self._busy_s = 0.0, 0.0  # tokens and seconds of late
@@ -191,7 +193,7 @@ class Batcher:
         window: list[tuple[Job, int]] = []
         try:
             while window := self._take():
-                for batch in batches([len(job.rows[i]) for job, i in window], self.token_budget):
+                for batch in self.plan([len(job.rows[i]) for job, i in window], self.token_budget):
                     self._encode([window[k] for k in batch])
         except BaseException:
             with self._changed:

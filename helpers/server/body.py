@@ -31,7 +31,7 @@ class Bodies:
         """The body of a request, counted as held until the block ends.
 
         Raises:
-            ApiError: 400 two lengths, 408 too slow, 413 too large, 429 no memory for it, 499 its client went away.
+            ApiError: 408 too slow, 413 too large, 429 no memory for it, 499 its client went away.
         """
         chunks: list[bytes] = []
         try:
@@ -49,8 +49,6 @@ class Bodies:
 
     async def _fill(self, chunks: list[bytes], request: Request) -> None:
         declared, size = request.headers.get("content-length", ""), 0
-        if declared and "transfer-encoding" in request.headers:  # RFC 9112, 6.1: such a request may be smuggled
-            raise ApiError(400, "Send Content-Length or Transfer-Encoding, never both.", Connection="close")
         if not (declared.isdigit() and int(declared) > HEARD * self.limit):
             async for chunk in request.stream():
                 size += len(chunk)

@@ -20,6 +20,7 @@ from helpers import models
 from helpers.catalog import find
 from helpers.encode import encode
 from helpers.encode.auto import AS_LOADED, chosen_way, run_as
+from helpers.encode.batching import batches, full_batches
 from helpers.encode.tokens import Floats, TokenizedModel
 from helpers.errors import CourseError
 from helpers.models.truncation import truncate
@@ -87,6 +88,7 @@ class Service:
             token_budget=settings.token_budget,
             max_queue_tokens=settings.max_queue_tokens,
             max_wait_s=settings.max_wait_s,
+            plan=batches if self.tokenized.pads else full_batches,
             observe=self.metrics.batch,
             died=lambda: self.end("The worker has died; the server ends, so that it is started again."),
         )
