@@ -6,11 +6,11 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
@@ -31,10 +31,28 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+class Lock(HTTPBearer):
+    """Lets in whoever sends one of the keys, and everybody if there are none."""
+
+    def __init__(self, keys: list[bytes]) -> None:
+        super().__init__(scheme_name="HTTPBearer")
+        self.keys = keys
+
+    async def __call__(self, request: Request) -> None:  # type: ignore[override]
+        """Raise ApiError 401 for a wrong key, or none."""
+        if not self.keys:
+            return
+        scheme, _, sent = request.headers.get("authorization", "").partition(" ")
+        given = sent.strip().encode() if scheme.lower() == "bearer" else b""
+        # A list, so that every key is compared: how long it takes tells nothing.
+        if not any([hmac.compare_digest(given, key) for key in self.keys]):
+            message = "The API key is missing or wrong; send it as 'Authorization: Bearer <key>'."
+            raise ApiError(401, message, code="invalid_api_key", WWW_Authenticate="Bearer")
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; settings come from the environment unless given."""
     service = Service(settings or Settings())
-    keys = service.settings.keys
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -45,16 +63,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await loading
         await service.stop()
 
-    async def authorise(
-        given: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))],
-    ) -> None:
-        sent = given.credentials.encode() if given else b""
-        # A list, so that every key is compared: how long it takes tells nothing.
-        if keys and not any([hmac.compare_digest(sent, key) for key in keys]):
-            message = "The API key is missing or wrong; send it as 'Authorization: Bearer <key>'."
-            raise ApiError(401, message, code="invalid_api_key", WWW_Authenticate="Bearer")
-
-    locked, app = [Depends(authorise)], FastAPI(title="Embedding server", version="1", lifespan=lifespan)
+    locked = [Depends(Lock(service.settings.keys))]
+    app = FastAPI(title="Embedding server", version="1", lifespan=lifespan)
     app.state.service = service
     app.add_middleware(Counted, metrics=service.metrics)
     app.add_middleware(LastAnswers, stopping=service.stopping)

@@ -197,8 +197,8 @@ class Service:
             raise ApiError(429, message, code="queue_full", Retry_After=str(full.retry_after_s)) from None
 
     def _check_finite(self, vectors: Floats) -> None:
-        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if len(bad):
+        if not np.isfinite(vectors).all():
+            bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
             self.metrics.not_finite.inc(len(bad))
             raise ApiError(
                 500,
