@@ -172,8 +172,9 @@ for row, times in begun[begun > 1].items():
 # The job around it, `scale.pipeline`, reads two columns, cuts them into blocks of a batch each (`repartition`; a small
 # file would be one block, for one actor), and hands them over as Arrow tables, which Parquet holds anyway.
 #
-# `scale.embed` runs it into a folder, and checks what can be checked before an actor starts. It is **all or nothing**:
-# the folder appears when it is whole, and an error leaves none of it. So cut a job of days into runs of an hour.
+# `scale.embed` runs it into a folder, and checks what can be checked before an actor starts. The folder appears
+# when it is whole. After a crash the same call **goes on** with the rows that have no vector yet: what is lost is the
+# files that were being written.
 
 # %%
 with jobs.used() as ray_run:

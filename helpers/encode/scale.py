@@ -1,9 +1,9 @@
 """Embed a Parquet corpus with Ray Data: a pool of actors, each with a model of its own (extra `scale`).
 
 `pipeline` is the job as Ray sees it, on this machine or on a cluster; `embed` runs it here, from Parquet to
-Parquet, with Ray bound to 127.0.0.1 and stopped at the end. It is all or nothing: cut a job of days into runs.
-What it costs, and when more machines pay, is in `costs.jobs`. Without Ray, `stream` once for each shard does the
-same work, and goes on where it stopped.
+Parquet, with Ray bound to 127.0.0.1 and stopped at the end; called again after a crash, it goes on with the rows that
+have no vector yet. What it costs, and when more machines pay, is in `costs.jobs`. Without Ray, `stream` once for each
+shard does the same work.
 """
 
 import logging
@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import psutil
 import torch
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from tqdm.auto import tqdm
@@ -30,7 +31,7 @@ from tqdm.auto import tqdm
 from helpers import models
 from helpers.data.characters import is_blank, suffix_of, text_fault
 from helpers.data.rows import SUFFIXES, open_table
-from helpers.encode import encode
+from helpers.encode import begun, encode
 from helpers.encode.batching import TOKEN_BUDGET, RowError, batches, full_batches
 from helpers.encode.tokens import TokenizedModel
 from helpers.errors import CourseError
@@ -48,6 +49,7 @@ MANY = 1_000_000_000  # actors that fit where each asks for nothing
 ROWS_PER_FILE = 20_000  # at least; with 384 dimensions, a file of 30 MB
 RETRIES = 3  # of a batch whose process died; Ray's default is for ever, also where the batch is what kills it
 GPU_TOKENS = 16_384  # a batch: what keeps a GPU busy; the default of text-embeddings-inference
+LOCK = ".lock"
 TOKENS = "tokens"  # the column in which ids travel from the CPUs that tokenize to the GPUs
 ATTEMPTS = 3  # a busy machine can be too slow for the 30 seconds that Ray waits for its own processes
 RAY_INIT: dict[str, Any] = {
@@ -363,11 +365,12 @@ def embed(
     gpus_each: float = 0.0,
     batch_texts: int = 256,
 ) -> int:
-    """Embed a Parquet file or folder into a folder of Parquet files, by a pool of actors: all of it, or nothing.
+    """Embed a Parquet file or folder into a folder of Parquet files, by a pool of actors.
 
     The vectors are those of `encode`, each beside its key, in any order; each file's schema says which weights made
-    them. The folder appears when all of it is there, and an error leaves none of it, so cut long jobs into runs. Ray
-    is started and stopped, unless this process is connected to one.
+    them. The folder appears when all of it is there. Until then its files lie in `.NAME.begun` beside it, and after a
+    crash the next call goes on with the rows that are in none of them: what it cost is the files that were being
+    written. Ray is started and stopped, unless this process is connected to one.
 
     Args:
         source: a Parquet file or folder on a disk that every machine sees; or another table that `helpers.data.rows`
@@ -387,8 +390,8 @@ def embed(
 
     Raises:
         CourseError: Ray isn't installed, the pool would starve the tasks that feed it, the source has no such
-            columns or a row without text, the target is there, an actor has no real weights, or a batch ended its
-            process again and again.
+            columns or a row without text, the target is there, another job was begun or is being written there, an
+            actor has no real weights, or a batch ended its process again and again.
     """
     ray = _ray()
     source, target = Path(source).expanduser(), Path(target).expanduser()
@@ -416,32 +419,40 @@ def embed(
     nodes = [Node(_own_cpus(), torch.cuda.device_count())] if own else _nodes(ray)
     each = cpus_per_actor(actors, nodes, gpus_each) if cpus_each is None else cpus_each
     refuse_starvation(actors, each, nodes, gpus_each)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    scratch = target.parent / f".{target.name}.begun"
+    scratch.mkdir(parents=True, exist_ok=True)
     try:
-        start()
-        job = pipeline(
-            source,
-            model,
-            actors=actors,
-            cpus_each=each,
-            gpus_each=gpus_each,
-            column=column,
-            key=key,
-            prompt_name=prompt_name,
-            batch_texts=batch_texts,
-        )
-        with _progress(scratch, rows, target.name):
-            job.write_parquet(str(scratch), min_rows_per_file=ROWS_PER_FILE)
-        _made_alike(scratch)
-        scratch.chmod(0o755)
-        scratch.replace(target)
-    except ray.exceptions.RayError as error:
-        raise _for_a_person(error, source) from None
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if own:
-            ray.shutdown()
+        with FileLock(scratch / LOCK, timeout=0):
+            begun.agree(scratch, source, model=model, column=column, key=key, prompt_name=prompt_name)
+            try:
+                if left := begun.rest(source, scratch, column, key):
+                    start()
+                    job = pipeline(
+                        left,
+                        model,
+                        actors=actors,
+                        cpus_each=each,
+                        gpus_each=gpus_each,
+                        column=column,
+                        key=key,
+                        prompt_name=prompt_name,
+                        batch_texts=batch_texts,
+                    )
+                    with _progress(scratch, rows, target.name):
+                        job.write_parquet(str(scratch), min_rows_per_file=ROWS_PER_FILE)
+                _made_alike(scratch)
+                (scratch / begun.REST).unlink(missing_ok=True)
+            except ray.exceptions.RayError as error:
+                raise _for_a_person(error, source) from None
+            finally:
+                if not begun.whole_files(scratch):
+                    shutil.rmtree(scratch, ignore_errors=True)
+                if own:
+                    ray.shutdown()
+    except Timeout:
+        raise CourseError(f"{target}: another process is writing here; wait for it, or name another folder.") from None
+    (scratch / LOCK).unlink(missing_ok=True)
+    scratch.replace(target)
     return rows
 
 
@@ -469,7 +480,7 @@ def _for_a_person(error: Exception, source: Path) -> Exception:
 
 def _made_alike(folder: Path) -> None:
     """Refuse files whose vectors come from different weights or prompts."""
-    made = {str(pq.read_schema(file).metadata) for file in folder.glob("*.parquet")}
+    made = {str(pq.read_schema(file).metadata) for file in begun.whole_files(folder)}
     if len(made) > 1:
         raise CourseError(f"The actors had different weights: {'; '.join(sorted(made))}. Give them all the same.")
 
@@ -532,14 +543,14 @@ def _checked(source: Path, column: str, key: str) -> int:
 @contextmanager
 def _progress(folder: Path, rows: int, name: str) -> Iterator[None]:
     """A bar of the rows in a folder's finished files, while a job writes there."""
-    stop = threading.Event()
+    stop, seen = threading.Event(), set(begun.whole_files(folder))
+    there = sum(pq.read_metadata(file).num_rows for file in seen)
 
     def watch() -> None:
-        seen: set[Path] = set()
-        with tqdm(total=rows, unit="text", desc=name) as bar:
+        with tqdm(total=rows, initial=there, unit="text", desc=name) as bar:
             while True:
                 last = stop.wait(0.5)
-                for file in set(folder.glob("*.parquet")) - seen:
+                for file in set(folder.glob("[!_.]*.parquet")) - seen:
                     try:
                         bar.update(pq.read_metadata(file).num_rows)
                         seen.add(file)

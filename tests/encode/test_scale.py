@@ -21,11 +21,12 @@ from sentence_transformers import SentenceTransformer
 from helpers import data, models
 from helpers.costs import jobs
 from helpers.costs.jobs import Job
-from helpers.encode import encode, scale
+from helpers.encode import begun, encode, scale
 from helpers.encode.scale import Node
 from helpers.errors import CourseError
 from helpers.exercises import lesson_13
 
+JOB = {"model": "all-MiniLM-L6-v2", "column": "text", "key": "id", "prompt_name": None}
 TEXTS = ["", "two words", *data.texts()[:120:8]]
 
 
@@ -78,6 +79,10 @@ def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
         with jobs.used() as seen["used"]:
             seen["rows"] = scale.embed(corpus, target, actors=2, batch_texts=4)
         seen["still"] = ray.is_initialized()
+        begun.agree(again := target.parent / ".again.begun", corpus, **JOB)
+        pq.write_table(pq.read_table(target)[:5], again / "kept.parquet")
+        seen["again"] = scale.embed(corpus, target.parent / "again", actors=1, cpus_each=0.4)
+        seen["files"] = {file.name for file in (target.parent / "again").iterdir()}
         with pytest.raises(CourseError) as unreal:
             scale.embed(corpus, target.parent / "unreal", "BAAI/bge-small-en-v1.5", actors=1, cpus_each=0.4)
         seen["unreal"] = str(unreal.value)
@@ -104,6 +109,16 @@ def test_a_pool_gives_the_vectors_of_the_plain_loop_each_beside_its_id(
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, encode(minilm, TEXTS), atol=1e-6)
     np.testing.assert_allclose(vectors, minilm.encode(TEXTS), atol=1e-5)
+
+
+@pytest.mark.execution
+def test_a_job_that_was_broken_off_goes_on_with_the_rows_that_have_no_vector(run: dict[str, Any]) -> None:
+    whole, again = (pd.read_parquet(run["target"].parent / name).set_index("id") for name in ("vectors", "again"))
+    assert run["again"] == len(TEXTS) and sorted(again.index) == sorted(whole.index)
+    np.testing.assert_allclose(
+        np.stack(list(again.embedding)), np.stack(list(whole.loc[again.index, "embedding"])), atol=1e-6
+    )
+    assert len(run["files"]) == 3 and {"kept.parquet", begun.MANIFEST} < run["files"]
 
 
 @pytest.mark.execution
@@ -140,7 +155,7 @@ def test_a_pool_that_would_starve_its_readers_is_refused_with_what_would_do(run:
 @pytest.mark.execution
 def test_a_ray_that_was_running_is_left_running_and_none_of_it_outlives_its_end(run: dict[str, Any]) -> None:
     assert run["still"] and not run["left"]
-    assert [p.name for p in run["target"].parent.iterdir()] == ["vectors"]  # no scratch folder
+    assert {p.name for p in run["target"].parent.iterdir()} == {"vectors", "again"}  # no scratch folder
 
 
 @pytest.mark.execution
@@ -263,6 +278,48 @@ def test_the_tokenizer_too_names_the_row_without_text(minilm: SentenceTransforme
     table = pa.table({"id": ["a", "b"], "text": ["a text", None]})
     with pytest.raises(CourseError, match=r"'id': 'b'.*has no 'text'"):
         scale.Tokenizer("all-MiniLM-L6-v2", "text")(table)
+
+
+# What was begun
+
+
+def test_only_rows_that_no_whole_file_holds_are_left(corpus: Path, tmp_path: Path) -> None:
+    begun.agree(tmp_path, corpus, **JOB)
+    assert begun.rest(corpus, tmp_path, "text", "id") == corpus
+    rows = pd.read_parquet(corpus)
+    rows[["id"]][:3].to_parquet(tmp_path / "a.parquet")
+    rows[["id"]][5:9].to_parquet(tmp_path / "b.parquet")
+    cut_off = tmp_path / "c.parquet"
+    cut_off.write_bytes((tmp_path / "b.parquet").read_bytes()[:-9])
+    left = begun.rest(corpus, tmp_path, "text", "id")
+    assert left and not cut_off.exists()
+    wanted = rows[["id", "text"]].drop(index=rows.index[[0, 1, 2, 5, 6, 7, 8]])
+    assert pd.read_parquet(left).to_dict("list") == wanted.to_dict("list")
+    assert {file.name for file in begun.whole_files(tmp_path)} == {"a.parquet", "b.parquet"}  # not the rest itself
+    rows[["id"]].to_parquet(tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").unlink()
+    assert begun.rest(corpus, tmp_path, "text", "id") is None
+
+
+def test_where_keys_repeat_it_begins_anew(tmp_path: Path) -> None:
+    source = tmp_path / "source.parquet"
+    pd.DataFrame({"id": ["a", "a", "b"], "text": ["one", "two", "three"]}).to_parquet(source)
+    begun.agree(tmp_path / "job", source, **JOB)
+    pd.DataFrame({"id": ["a"]}).to_parquet(tmp_path / "job" / "a.parquet")
+    assert begun.rest(source, tmp_path / "job", "text", "id") == source and not begun.whole_files(tmp_path / "job")
+
+
+def test_a_part_of_another_job_is_kept_and_named(corpus: Path, tmp_path: Path) -> None:
+    folder, other = tmp_path / ".out.begun", JOB | {"model": "another", "prompt_name": "query"}
+    begun.agree(folder, corpus, **other)
+    begun.agree(folder, corpus, **JOB)  # no file has been written, so nothing is lost
+    pd.DataFrame({"id": ["0"]}).to_parquet(folder / "a.parquet")
+    for job, told in ((other, "model, prompt_name differ"), (JOB, "source differ")):
+        with pytest.raises(CourseError, match=rf"\.out\.begun holds a part of another job, whose {told}"):
+            begun.agree(folder, corpus / "a.parquet" if job is JOB else corpus, **job)
+    with pytest.raises(CourseError, match="holds a part of another job"):
+        scale.embed(corpus, tmp_path / "out", prompt_name="query")
+    assert begun.whole_files(folder)
 
 
 # Shares of CPUs
